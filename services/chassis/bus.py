@@ -1,0 +1,239 @@
+"""The bus: FastStream on NATS JetStream, with publishing that cannot lose and handling that cannot drop.
+
+A handler is given a parsed message and returns None (done) or `Again` (show it to me later). What it
+raises is turned into a paced new try; what cannot be parsed goes to the dead letter queue with its error.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+import nats.errors
+from faststream import AckPolicy
+from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats.annotations import NatsMessage
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.errors import APIError, NotFoundError
+from opentelemetry.trace import SpanKind
+
+from services.chassis.metrics import Metrics
+from services.chassis.settings import Settings
+from services.chassis.settle import Again, Outdated
+from services.chassis.settling import Settler
+from services.chassis.telemetry import Telemetry
+from services.chassis.topology import offering
+from services.contracts.messages import Demand, Message, PlanState, Report, WorkspaceState
+from services.contracts.offers import Offers
+from services.contracts.subjects import OFFERS_BUCKET, Stream
+
+log = logging.getLogger(__name__)
+
+TIMEOUT: Final = 5.0
+"""Seconds that one request to the server may take."""
+FETCH_SECONDS: Final = 5.0
+WRONG_LAST_SEQUENCE: Final = 10071
+"""JetStream's error code for a compare-and-set that lost."""
+
+M = TypeVar("M", bound=Message)
+Handler = Callable[[M], Awaitable[Again | None]]
+
+_STREAM_OF: Final[dict[type[Message], Stream]] = {
+    WorkspaceState: Stream.WORKSPACES,
+    PlanState: Stream.PLANS,
+    Demand: Stream.DEMANDS,
+    Report: Stream.REPORTS,
+}
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A consumer that this process pulls from."""
+
+    stream: Stream
+    durable: str
+
+
+@dataclass(frozen=True)
+class Last(Generic[M]):
+    """The newest message on a subject, and the number by which a compare-and-set names it (0: none yet)."""
+
+    message: M | None
+    sequence: int
+
+
+class Bus:
+    """One process's connection to NATS."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry, metrics: Metrics) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._metrics = metrics
+        settler = Settler(telemetry.service, metrics)
+        self.broker = NatsBroker(
+            settings.nats_url,
+            name=f"kaitobus-{telemetry.service}/{settings.instance}",
+            user_credentials=str(settings.nats_credentials) if settings.nats_credentials else None,
+            connect_timeout=3,
+            reconnect_time_wait=1,
+            max_reconnect_attempts=-1,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            graceful_timeout=10,
+            logger=None,
+            middlewares=[settler.middleware()],
+        )
+        settler.broker = self.broker
+        self.subscriptions: list[Subscription] = []
+
+    # -- connection
+
+    async def connect(self) -> None:
+        """Connect, however long it takes for the server to be there."""
+        while True:
+            try:
+                await self.broker.connect()
+            except (OSError, nats.errors.Error, TimeoutError) as error:
+                log.warning("NATS at %s does not answer yet: %s", _address(self._settings.nats_url), error)
+                await asyncio.sleep(0.5)
+            else:
+                return
+
+    async def close(self) -> None:
+        """Finish what is being handled, then leave."""
+        await self.broker.stop()
+
+    @property
+    def client(self) -> Client:
+        """The NATS client beneath."""
+        return self.broker.config.broker_config.connection_state.connection
+
+    @property
+    def js(self) -> JetStreamContext:
+        """JetStream with our time-out."""
+        return self.client.jetstream(timeout=TIMEOUT)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands now."""
+        return bool(self.client.is_connected)
+
+    # -- publishing
+
+    async def publish(self, message: Message, *, expect: int | None = None) -> int:
+        """Publish a state into HISTORY and wait until it is kept there; returns its sequence.
+
+        `expect` is the `Last.sequence` that the message was decided on. Raises `Outdated` if somebody
+        published in between, and nats-py's errors if the server is away.
+        """
+        headers = self._headers(message)
+        if expect is not None:
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(expect)
+            # A state may come back to what it was within the window in which the server drops repetitions.
+            headers["Nats-Msg-Id"] += f":after-{expect}"
+        kind = type(message).__name__
+        with self._telemetry.span(f"send {kind}", message, kind=SpanKind.PRODUCER):
+            headers |= self._telemetry.inject(message)
+            try:
+                ack = await self.js.publish(
+                    message.subject, message.to_json(), stream=Stream.HISTORY, headers=headers, timeout=TIMEOUT
+                )
+            except APIError as error:
+                self._metrics.published.labels(kind, "refused").inc()
+                if error.err_code == WRONG_LAST_SEQUENCE:
+                    raise Outdated(message.subject) from error
+                raise
+        self._metrics.published.labels(kind, "duplicate" if ack.duplicate else "kept").inc()
+        return int(ack.seq)
+
+    def _headers(self, message: Message) -> dict[str, str]:
+        """CloudEvents 1.0 attributes as `ce-` headers, and the id by which the server knows repetitions."""
+        return {
+            "Nats-Msg-Id": message.message_id,
+            "ce-specversion": "1.0",
+            "ce-id": message.message_id,
+            "ce-type": f"sh.kaito.{type(message).__name__}.v1",
+            "ce-source": f"/kaitobus/{self._telemetry.service}",
+            "ce-subject": f"{message.namespace}/{message.name}",
+            "ce-datacontenttype": "application/json",
+        }
+
+    async def publish_if_new(self, message: Message) -> bool:
+        """Publish unless the newest message on the subject says the same. True if it was published."""
+        last = await self.last(type(message), message.subject)
+        if last.message == message:
+            return False
+        await self.publish(message, expect=last.sequence)
+        return True
+
+    # -- reading
+
+    async def last(self, kind: type[M], subject: str) -> Last[M]:
+        """The newest message on a subject."""
+        sequence = await self._last_sequence(subject)
+        try:
+            raw = await self.js.get_last_msg(_STREAM_OF[kind], subject, direct=True)
+        except NotFoundError:
+            return Last(None, sequence)
+        return Last(kind.model_validate_json(raw.data or b""), sequence)
+
+    async def _last_sequence(self, subject: str) -> int:
+        try:
+            raw = await self.js.get_last_msg(Stream.HISTORY, subject, direct=True)
+        except NotFoundError:
+            return 0
+        return int(raw.seq or 0)
+
+    async def forget(self, kind: type[Message], subject: str, uid: str) -> None:
+        """Drop the newest message on a subject if it is of that workspace; HISTORY keeps its copy."""
+        stream = _STREAM_OF[kind]
+        try:
+            raw = await self.js.get_last_msg(stream, subject, direct=True)
+        except NotFoundError:
+            return
+        if kind.model_validate_json(raw.data or b"").uid == uid:
+            await self.js.purge_stream(stream, subject=subject, seq=int(raw.seq or 0) + 1)
+
+    # -- offers
+
+    async def offer(self, offers: Offers) -> None:
+        """Put what a provider offers into the bucket, under its name."""
+        bucket = await self.js.key_value(OFFERS_BUCKET)
+        await bucket.put(offers.provider, offers.to_json())
+
+    async def offers(self) -> tuple[Offers, ...]:
+        """What all providers offer, sorted by name."""
+        js = self.js
+        names = await offering(js)
+        raws = [
+            await js.get_last_msg(f"KV_{OFFERS_BUCKET}", f"$KV.{OFFERS_BUCKET}.{name}", direct=True) for name in names
+        ]
+        return tuple(Offers.model_validate_json(raw.data) for raw in raws if raw.data)
+
+    # -- handling
+
+    def handle(self, kind: type[M], stream: Stream, durable: str, subject: str, handler: Handler[M]) -> None:
+        """Pull messages of that kind from a durable consumer, some at a time, and give them to the handler."""
+        workers = self._settings.workers
+        subscriber = self.broker.subscriber(
+            subject,
+            stream=JStream(stream, declare=False),
+            durable=durable,
+            pull_sub=PullSub(batch_size=workers, timeout=FETCH_SECONDS),
+            max_workers=workers,
+            ack_policy=AckPolicy.MANUAL,
+        )
+
+        async def consume(body: kind, message: NatsMessage) -> Again | None:  # type: ignore[valid-type]
+            with self._telemetry.span(f"process {kind.__name__}", body, message.headers, SpanKind.CONSUMER):
+                return await handler(body)
+
+        subscriber(consume)
+        self.subscriptions.append(Subscription(stream, durable))
+
+
+def _address(url: str) -> str:
+    """The server's address without the user and password that a URL may carry."""
+    return url.rsplit("@", 1)[-1]

@@ -1,0 +1,110 @@
+"""A plan: what was decided for a workspace, and why. It is written into `status.plan` as it stands here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import Field
+
+from services.contracts.base import Contract
+from services.contracts.errors import FailureCode
+
+
+class Workload(StrEnum):
+    """What a workspace runs."""
+
+    INFERENCE = "inference"
+    TUNING = "tuning"
+    TEMPLATE = "template"
+
+
+class Engine(Contract):
+    """The settings of vLLM. `flags` are further command line flags by name, without dashes.
+
+    A flag with an empty value is a switch. The deployer renders the command line from this alone.
+    """
+
+    dtype: str
+    max_model_len: int | None = None
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    data_parallel: int = 1
+    gpu_memory_utilization: float | None = None
+    flags: dict[str, str] = Field(default_factory=dict)
+
+
+class PlannedModel(Contract):
+    """The model that is served or tuned: `id` on the hub, `name` towards its callers."""
+
+    id: str
+    name: str
+    revision: str | None = None
+    weights_gib: float
+    token_secret: str | None = None
+
+
+class PodResources(Contract):
+    """What one pod asks of its node. Memory and CPU are asked for only where there is no GPU."""
+
+    gpus: int = 0
+    cpu: str | None = None
+    memory_gib: float | None = None
+
+
+class Prediction(Contract):
+    """What the engine should report for each GPU (GiB), or for the machine's memory without one."""
+
+    weights_gib: float
+    activation_gib: float
+    kv_cache_gib: float
+    kv_tokens: int
+    total_gib: float
+
+
+class SetAside(Contract):
+    """An offer that failed and is not planned again before `until`."""
+
+    provider: str
+    instance_type: str
+    code: FailureCode
+    message: str
+    until: datetime
+
+
+class Fixed(Contract):
+    """The part of the spec that must not change while the workspace lives, as it was first planned."""
+
+    instance_type: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    preset: str | None = None
+    workload: Workload
+
+
+class Plan(Contract):
+    """What was decided. `revision` grows with every change; `why` and `warnings` are sentences for a person."""
+
+    revision: int = Field(ge=1)
+    generation: int
+    workload: Workload
+    provider: str
+    instance_type: str
+    nodes: int = Field(ge=1)
+    simulated: bool = False
+    model: PlannedModel | None = None
+    engine: Engine | None = None
+    template: dict[str, object] | None = None
+    pod: PodResources = PodResources()
+    node_labels: dict[str, str] = Field(default_factory=dict)
+    taints: tuple[str, ...] = ()
+    disk_gib: int = 0
+    adapters: tuple[str, ...] = ()
+    load_balancer: bool = False
+    prediction: Prediction | None = None
+    cost_per_hour: float | None = None
+    why: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
+    fixed: Fixed
+    inputs: str = ""
+    """Digest of all that the plan was made from: while it is the same, the plan stands."""

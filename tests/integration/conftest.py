@@ -1,0 +1,94 @@
+"""A real nats-server for each test that asks for one, on a free port of 127.0.0.1."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.chassis.bus import Bus
+from services.chassis.metrics import Metrics
+from services.chassis.service import Service
+from services.chassis.settings import Settings
+from services.chassis.telemetry import Telemetry
+from services.chassis.topology import Topology
+
+
+class NatsServer:
+    """One nats-server process that can be killed, wiped and started again on the same port."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        binary = shutil.which("nats-server") or str(Path(sys.executable).with_name("nats-server"))
+        self._process = await asyncio.create_subprocess_exec(
+            binary, "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.store),
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )
+        async with asyncio.timeout(10):
+            while not await _listening(self.port):
+                await asyncio.sleep(0.01)
+
+    async def kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def wipe(self) -> None:
+        """Kill it, delete all that it kept, start it again."""
+        await self.kill()
+        shutil.rmtree(self.store)
+        await self.start()
+
+
+async def _listening(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+@pytest.fixture
+async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    server = NatsServer(tmp_path / "jetstream")
+    await server.start()
+    yield server
+    await server.kill()
+
+
+@pytest.fixture
+async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
+    """A connected bus with the whole topology in place, that handles nothing."""
+    bus = Bus(Settings(nats_url=nats_server.url), Telemetry(None, "test"), Metrics())
+    await bus.connect()
+    await Topology(bus.js, Metrics()).ensure()
+    yield bus
+    await bus.close()
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def service(name: str, server: NatsServer) -> Service:
+    """A service of the chassis on that server, with nothing wired yet."""
+    return Service(name, Settings(nats_url=server.url, http_port=free_port(), workers=4))
