@@ -173,11 +173,15 @@ class Bus:
     async def last(self, kind: type[M], subject: str) -> Last[M]:
         """The newest message on a subject."""
         sequence = await self._last_sequence(subject)
+        return Last(await self.newest(kind, subject), sequence)
+
+    async def newest(self, kind: type[M], subject: str) -> M | None:
+        """The newest message on a subject, without the number for a compare-and-set."""
         try:
             raw = await self.js.get_last_msg(_STREAM_OF[kind], subject, direct=True)
         except NotFoundError:
-            return Last(None, sequence)
-        return Last(kind.model_validate_json(raw.data or b""), sequence)
+            return None
+        return kind.model_validate_json(raw.data or b"")
 
     async def _last_sequence(self, subject: str) -> int:
         try:

@@ -24,7 +24,7 @@ from nats.js.api import (
 from nats.js.errors import NotFoundError
 
 from services.chassis.metrics import Metrics
-from services.contracts.subjects import OFFERS_BUCKET, PREFIX, ServiceName, Stream, provisioner_consumer
+from services.contracts.subjects import OFFERS_BUCKET, PREFIX, Stream, provisioner_consumer
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +43,7 @@ _NEWEST: Final[Mapping[Stream, str]] = {
 
 CONSUMERS: Final[tuple[tuple[Stream, str, tuple[str, ...]], ...]] = (
     (Stream.WORKSPACES, "scheduler-workspaces", (f"{PREFIX}.workspace.>",)),
-    (
-        Stream.REPORTS,
-        "scheduler-reports",
-        (f"{PREFIX}.report.{ServiceName.PROVISIONER}.>", f"{PREFIX}.report.{ServiceName.DEPLOYER}.>"),
-    ),
+    (Stream.REPORTS, "scheduler-reports", (f"{PREFIX}.report.>",)),
     (Stream.PLANS, "deployer-plans", (f"{PREFIX}.plan.>",)),
     (Stream.PLANS, "watcher-plans", (f"{PREFIX}.plan.>",)),
     (Stream.REPORTS, "watcher-reports", (f"{PREFIX}.report.>",)),

@@ -158,5 +158,5 @@ class Report(Message):
 
     @property
     def subject(self) -> str:
-        """`kaito.report.<service>.<ns>.<name>`."""
-        return subjects.report(self.service, self.namespace, self.name)
+        """`kaito.report.<service>.<ns>.<name>`; for a provisioner `kaito.report.provisioner-<provider>.…`."""
+        return subjects.report(self.service, self.namespace, self.name, self.provider)

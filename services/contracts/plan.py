@@ -22,7 +22,8 @@ class Workload(StrEnum):
 class Engine(Contract):
     """The settings of vLLM. `flags` are further command line flags by name, without dashes.
 
-    A flag with an empty value is a switch. The deployer renders the command line from this alone.
+    A flag with an empty value is a switch. `env` are environment variables that the engine reads. The deployer
+    renders the command line from this alone.
     """
 
     dtype: str
@@ -32,6 +33,7 @@ class Engine(Contract):
     data_parallel: int = 1
     gpu_memory_utilization: float | None = None
     flags: dict[str, str] = Field(default_factory=dict)
+    env: dict[str, str] = Field(default_factory=dict)
 
 
 class PlannedModel(Contract):
@@ -106,5 +108,7 @@ class Plan(Contract):
     warnings: tuple[str, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
     fixed: Fixed
+    providers: tuple[str, ...] = ()
+    """All providers that were ever asked for nodes under this workspace: each must let go in the end."""
     inputs: str = ""
     """Digest of all that the plan was made from: while it is the same, the plan stands."""

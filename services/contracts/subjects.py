@@ -49,9 +49,13 @@ def demand(provider: str, namespace: str, name: str) -> str:
     return f"{PREFIX}.demand.{provider}.{namespace}.{name}"
 
 
-def report(service: ServiceName, namespace: str, name: str) -> str:
-    """Where a service says what it has for a workspace."""
-    return f"{PREFIX}.report.{service}.{namespace}.{name}"
+def report(service: ServiceName, namespace: str, name: str, provider: str | None = None) -> str:
+    """Where a service says what it has for a workspace. Each provider's provisioner has a subject of its own.
+
+    While a workspace moves from one provider to another both report on it, and neither may hide the other.
+    """
+    reporter = f"{service}-{provider}" if provider else str(service)
+    return f"{PREFIX}.report.{reporter}.{namespace}.{name}"
 
 
 def dead_letter(service: str, subject: str) -> str:

@@ -1,0 +1,148 @@
+"""Brings the cluster's objects to a plan, and reports what became of them. Called again and again, it changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from services.chassis.bus import Bus
+from services.chassis.kube import (
+    PODS,
+    SERVICES,
+    STATEFULSETS,
+    Conflict,
+    Forbidden,
+    Invalid,
+    JsonObject,
+    KubeClient,
+    KubeError,
+    NotFound,
+    ObjectRef,
+    dig_str,
+)
+from services.chassis.settle import Again
+from services.contracts import subjects
+from services.contracts.messages import PlanState
+from services.contracts.plan import Workload
+from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE
+from services.deployer.diagnose import diagnose
+from services.deployer.manifests import Images, render
+from services.deployer.pods import Pod
+from services.deployer.report import Observed, refused, released, serving, to_report
+
+log = logging.getLogger(__name__)
+
+MANAGER: Final = "kaitobus-deployer"
+SOON: Final = 1.0
+REFUSED_AGAIN: Final = 30.0
+LOG_LINES: Final = 8
+
+
+class Deployer:
+    """Handles one plan at a time; several side by side for different workspaces."""
+
+    def __init__(self, kube: KubeClient, bus: Bus, images: Images, otlp_endpoint: str | None) -> None:
+        self._kube = kube
+        self._bus = bus
+        self._images = images
+        self._otlp_endpoint = otlp_endpoint
+
+    async def on_plan(self, state: PlanState) -> Again | None:
+        """A plan has come, or is looked at again."""
+        if state.retired:
+            return await self._retire(state)
+        if state.plan.workload is Workload.TUNING:
+            await self._bus.publish_if_new(to_report(state, Observed()))
+            return None
+        return await self._deploy(state)
+
+    async def look(self, namespace: str, name: str) -> None:
+        """Something happened to a workspace's pods: report anew. Without a plan there is nothing to say."""
+        state = await self._bus.newest(PlanState, subjects.plan(namespace, name))
+        if state is not None and not state.retired and state.plan.workload is not Workload.TUNING:
+            await self._report(state)
+
+    async def _deploy(self, state: PlanState) -> Again | None:
+        if await self._occupied(state):
+            return Again(SOON)
+        try:
+            await asyncio.gather(*(self._apply(obj) for obj in render(state, self._images, self._otlp_endpoint)))
+        except NotFound as error:
+            log.info("not deployed, the namespace is gone: %s", error)
+            return None
+        except (Invalid, Forbidden) as error:
+            await self._bus.publish_if_new(refused(state, error.message))
+            return Again(REFUSED_AGAIN)
+        await self._report(state)
+        return None
+
+    async def _apply(self, obj: JsonObject) -> None:
+        await self._kube.apply(obj, manager=MANAGER)
+
+    async def _occupied(self, state: PlanState) -> bool:
+        """Whether the name is still taken by an earlier workspace's StatefulSet, which is on its way out."""
+        found = await self._kube.get(ObjectRef(STATEFULSETS, state.name, state.namespace))
+        if found is None:
+            return False
+        if dig_str(found, "metadata", "deletionTimestamp"):
+            return True
+        owner = dig_str(found, "metadata", "labels", LABEL_OWNER_UID)
+        if owner and owner != state.uid:
+            await self._delete(ObjectRef(STATEFULSETS, state.name, state.namespace), owner)
+            return True
+        return False
+
+    async def _report(self, state: PlanState) -> None:
+        pods = await self._pods(state)
+        crashed = None if serving(state, pods) else diagnose(pods, state.plan.nodes).crashed
+        words = await self._last_words(state, crashed) if crashed else ""
+        await self._bus.publish_if_new(to_report(state, Observed(pods=pods, crash_log=words)))
+
+    async def _pods(self, state: PlanState) -> tuple[Pod, ...]:
+        selector = f"{LABEL_WORKSPACE}={state.name},{LABEL_OWNER_UID}={state.uid}"
+        found = await self._kube.list(PODS, namespace=state.namespace, labels=selector)
+        return tuple(Pod.model_validate(obj) for obj in found.items)
+
+    async def _last_words(self, state: PlanState, pod: str) -> str:
+        """The last lines that a crashed container logged; nothing where they cannot be had."""
+        for previous in (True, False):
+            try:
+                text = await self._kube.logs(state.namespace, pod, tail_lines=LOG_LINES, previous=previous)
+            except KubeError as error:
+                log.debug("no logs of %s: %s", pod, error)
+            else:
+                if text.strip():
+                    return text.strip()[-1500:]
+        return ""
+
+    async def _retire(self, state: PlanState) -> Again | None:
+        """Take everything down; released once no pod is left, so that nodes go after what runs on them."""
+        for resource, name in (
+            (STATEFULSETS, state.name),
+            (SERVICES, state.name),
+            (SERVICES, f"{state.name}-headless"),
+        ):
+            await self._delete(ObjectRef(resource, name, state.namespace), state.uid)
+        left = await self._pods(state)
+        stateful_set = await self._owned(ObjectRef(STATEFULSETS, state.name, state.namespace), state.uid)
+        if left or stateful_set:
+            return Again(SOON)
+        await self._bus.publish_if_new(released(state))
+        return None
+
+    async def _delete(self, ref: ObjectRef, owner_uid: str) -> None:
+        """Delete an object if it belongs to that workspace, and is that very object."""
+        found = await self._owned(ref, owner_uid)
+        if found is None or dig_str(found, "metadata", "deletionTimestamp"):
+            return
+        try:
+            await self._kube.delete(ref, uid=dig_str(found, "metadata", "uid"))
+        except (Conflict, NotFound) as error:
+            log.info("%s not deleted: %s", ref, error)
+
+    async def _owned(self, ref: ObjectRef, owner_uid: str) -> JsonObject | None:
+        found = await self._kube.get(ref)
+        if found is None or dig_str(found, "metadata", "labels", LABEL_OWNER_UID) != owner_uid:
+            return None
+        return found

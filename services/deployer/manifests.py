@@ -1,0 +1,207 @@
+"""The Kubernetes objects of a plan: one StatefulSet and two Services, named as the Workspace. Pure."""
+
+from __future__ import annotations
+
+from services.chassis.kube import JsonObject
+from services.contracts.identity import traceparent
+from services.contracts.messages import PlanState
+from services.contracts.plan import Engine, Plan, PlannedModel
+from services.contracts.workspace import (
+    GROUP,
+    LABEL_OWNER_UID,
+    LABEL_WORKSPACE,
+    SECRET_KEY_HF_TOKEN,
+    STORAGE_VERSION,
+)
+from services.deployer.command import COMMAND, PORT, arguments
+
+TORCH_PORT = 29500
+"""PyTorch's rendezvous port, which KAITO's first Services had beside 80."""
+GRACE_SECONDS = 60
+
+TOLERATIONS: tuple[JsonObject, ...] = (
+    {"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"},
+    {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+)
+
+
+class Images:
+    """The images of the containers, from the deployer's settings."""
+
+    def __init__(self, inference: str) -> None:
+        self.inference = inference
+
+
+def render(state: PlanState, images: Images, otlp_endpoint: str | None = None) -> list[JsonObject]:
+    """All objects that a plan wants, without those of what is not run."""
+    services = [_service(state), _headless(state)]
+    return [*services, _stateful_set(state, images, otlp_endpoint)]
+
+
+def labels(state: PlanState) -> dict[str, str]:
+    """The labels of all objects, by which they are found again."""
+    return {LABEL_WORKSPACE: state.name, LABEL_OWNER_UID: state.uid, "app.kubernetes.io/managed-by": "kaitobus"}
+
+
+def _metadata(state: PlanState, name: str) -> JsonObject:
+    return {
+        "name": name,
+        "namespace": state.namespace,
+        "labels": labels(state),
+        "ownerReferences": [
+            {
+                "apiVersion": f"{GROUP}/{STORAGE_VERSION}",
+                "kind": "Workspace",
+                "name": state.name,
+                "uid": state.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }
+
+
+def _service(state: PlanState) -> JsonObject:
+    ports = [
+        {"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"},
+        {"name": "torch", "port": TORCH_PORT, "targetPort": TORCH_PORT, "protocol": "TCP"},
+    ]
+    spec: JsonObject = {
+        "type": "LoadBalancer" if state.plan.load_balancer else "ClusterIP",
+        "selector": {LABEL_WORKSPACE: state.name, "statefulset.kubernetes.io/pod-name": f"{state.name}-0"},
+        "ports": ports,
+    }
+    return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(state, state.name), "spec": spec}
+
+
+def _headless(state: PlanState) -> JsonObject:
+    """Gives each pod a name in DNS; also while it is not ready, since the pods of one model find each other by it."""
+    spec: JsonObject = {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": {LABEL_WORKSPACE: state.name},
+        "ports": [{"name": "torch", "port": TORCH_PORT, "targetPort": TORCH_PORT, "protocol": "TCP"}],
+    }
+    return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(state, f"{state.name}-headless"), "spec": spec}
+
+
+def _stateful_set(state: PlanState, images: Images, otlp_endpoint: str | None) -> JsonObject:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": _metadata(state, state.name),
+        "spec": {
+            "replicas": state.plan.nodes,
+            "serviceName": f"{state.name}-headless",
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": {LABEL_WORKSPACE: state.name}},
+            "template": _pod_template(state, images, otlp_endpoint),
+        },
+    }
+
+
+def _pod_template(state: PlanState, images: Images, otlp_endpoint: str | None) -> JsonObject:
+    """The pod: the user's own template or vLLM; pinned to the labels that the nodes carry or will carry."""
+    plan = state.plan
+    own = plan.template or {}
+    metadata, spec = _object(own.get("metadata")), _object(own.get("spec"))
+    if not own:
+        spec = _inference_pod(state, images, otlp_endpoint)
+    own_tolerations = spec.get("tolerations")
+    return {
+        "metadata": {**metadata, "labels": {**_object(metadata.get("labels")), **labels(state)}},
+        "spec": {
+            **spec,
+            "affinity": _affinity(plan),
+            "tolerations": [*(own_tolerations if isinstance(own_tolerations, list) else ()), *TOLERATIONS],
+        },
+    }
+
+
+def _object(value: object) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _affinity(plan: Plan) -> JsonObject:
+    pins = [{"key": key, "operator": "In", "values": [value]} for key, value in sorted(plan.node_labels.items())]
+    terms = {"nodeSelectorTerms": [{"matchExpressions": pins}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+
+def _inference_pod(state: PlanState, images: Images, otlp_endpoint: str | None) -> JsonObject:
+    model, engine = state.plan.model, state.plan.engine
+    if model is None or engine is None:
+        raise ValueError("a plan for inference names a model and its engine")
+    return {
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "automountServiceAccountToken": False,
+        "containers": [_container(state, model, engine, images, otlp_endpoint)],
+        "volumes": [
+            {"name": "dshm", "emptyDir": {"medium": "Memory"}},
+            {"name": "weights", "emptyDir": {}},
+        ],
+    }
+
+
+def _container(
+    state: PlanState, model: PlannedModel, engine: Engine, images: Images, otlp_endpoint: str | None
+) -> JsonObject:
+    traces = [f"--otlp-traces-endpoint={otlp_endpoint}"] if otlp_endpoint else []
+    return {
+        "name": "inference",
+        "image": images.inference,
+        "command": [COMMAND],
+        "args": [*arguments(model, engine), *traces],
+        "env": _environment(state, model, engine, otlp_endpoint),
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "resources": _resources(state.plan),
+        "volumeMounts": [
+            {"name": "dshm", "mountPath": "/dev/shm"},  # noqa: S108 - the mount point that NCCL expects
+            {"name": "weights", "mountPath": "/workspace/weights"},
+        ],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        **_probes(model),
+    }
+
+
+def _environment(state: PlanState, model: PlannedModel, engine: Engine, otlp_endpoint: str | None) -> list[JsonObject]:
+    env: list[JsonObject] = [
+        {"name": "HF_HOME", "value": "/workspace/weights"},
+        {"name": "OTEL_SERVICE_NAME", "value": "kaitobus-inference"},
+        {"name": "TRACEPARENT", "value": traceparent(state.uid, state.plan.generation)},
+        *({"name": name, "value": value} for name, value in sorted(engine.env.items())),
+    ]
+    if otlp_endpoint:
+        env.append({"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": otlp_endpoint})
+        env.append({"name": "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "value": "http/protobuf"})
+    if model.token_secret:
+        source = {"secretKeyRef": {"name": model.token_secret, "key": SECRET_KEY_HF_TOKEN}}
+        env.append({"name": "HF_TOKEN", "valueFrom": source})
+    return env
+
+
+def _resources(plan: Plan) -> JsonObject:
+    """GPUs as limit and request; memory and CPU only where there is no GPU and the plan names them."""
+    if plan.pod.gpus:
+        return {"limits": {"nvidia.com/gpu": str(plan.pod.gpus)}, "requests": {"nvidia.com/gpu": str(plan.pod.gpus)}}
+    requests: JsonObject = {}
+    if plan.pod.cpu:
+        requests["cpu"] = plan.pod.cpu
+    if plan.pod.memory_gib:
+        requests["memory"] = f"{int(plan.pod.memory_gib * 1024)}Mi"
+    return {"requests": requests}
+
+
+def _probes(model: PlannedModel) -> JsonObject:
+    """`/health` answers once the first token has been made. Loading may take long, and longer for more weights."""
+    check = {"httpGet": {"path": "/health", "port": PORT}, "timeoutSeconds": 5}
+    return {
+        "startupProbe": {**check, "periodSeconds": 1, "failureThreshold": int(startup_seconds(model.weights_gib))},
+        "readinessProbe": {**check, "periodSeconds": 5, "failureThreshold": 2},
+        "livenessProbe": {**check, "periodSeconds": 10, "failureThreshold": 3},
+    }
+
+
+def startup_seconds(weights_gib: float) -> float:
+    """How long a start may take: 15 minutes and 18 s for each GiB of weights, from 30 minutes to 3 hours, as KAITO."""
+    return min(max(15 * 60 + 18 * weights_gib, 30 * 60), 180 * 60)

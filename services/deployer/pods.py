@@ -1,0 +1,102 @@
+"""Pods as far as the deployer reads them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from services.contracts.base import Contract
+
+
+class Terminated(Contract):
+    """A container's end."""
+
+    exit_code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+class Waiting(Contract):
+    """What a container waits for, in the node's words."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class Running(Contract):
+    """A container that runs."""
+
+    started_at: datetime | None = None
+
+
+class ContainerState(Contract):
+    """At most one of the three is set."""
+
+    waiting: Waiting | None = None
+    running: Running | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(Contract):
+    """The status of one container."""
+
+    name: str
+    ready: bool = False
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class PodCondition(Contract):
+    """A condition of a pod."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+
+
+class PodMetadata(Contract):
+    """Name, and the moments of its creation and of the request to delete it."""
+
+    name: str
+    labels: dict[str, str] = Field(default_factory=dict)
+    creation_timestamp: datetime
+    deletion_timestamp: datetime | None = None
+
+
+class PodStatus(Contract):
+    """The status of a pod."""
+
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    conditions: tuple[PodCondition, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+
+    def condition(self, type_: str) -> PodCondition | None:
+        """The condition of that type, if it is there."""
+        return next((c for c in self.conditions if c.type == type_), None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is ready to serve."""
+        found = self.condition("Ready")
+        return found is not None and found.status == "True"
+
+
+class PodSpec(Contract):
+    """Where a pod runs."""
+
+    node_name: str | None = None
+
+
+class Pod(Contract):
+    """A pod."""
+
+    metadata: PodMetadata
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()

@@ -1,0 +1,108 @@
+"""What the deployer reports for a plan, from the objects in the cluster. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.contracts.base import Contract
+from services.contracts.conditions import Condition, ConditionType, Reason, false, true
+from services.contracts.messages import PlanState, Report
+from services.contracts.plan import Workload
+from services.contracts.subjects import ServiceName
+from services.deployer.diagnose import Diagnosis, diagnose
+from services.deployer.phases import phases
+from services.deployer.pods import Pod
+
+TUNING_NOT_SUPPORTED = (
+    "This version plans fine-tuning but does not run it: no Job was created. "
+    "Delete the Workspace, or keep it until a version that tunes is installed."
+)
+
+
+class Observed(Contract):
+    """What the deployer found: pods of this workspace, and the last log lines of a crashed one."""
+
+    pods: tuple[Pod, ...] = ()
+    crash_log: str = ""
+
+
+def to_report(state: PlanState, observed: Observed) -> Report:
+    """The report on a plan that is to be deployed."""
+    if state.plan.workload is Workload.TUNING:
+        condition = false(ConditionType.JOB_STARTED, Reason.TUNING_NOT_SUPPORTED, TUNING_NOT_SUPPORTED)
+        return _report(state, (condition,), next_step="Nothing happens until the Workspace is deleted or changed.")
+    ready = serving(state, observed.pods)
+    diagnosis = None if ready else diagnose(observed.pods, state.plan.nodes)
+    return _report(
+        state,
+        (_inference(state, diagnosis, observed.crash_log), *_adapters(state)),
+        pods=observed.pods,
+        next_step=diagnosis.next_step if diagnosis else None,
+        endpoint=endpoint(state) if ready and not state.plan.simulated else None,
+    )
+
+
+def serving(state: PlanState, pods: Sequence[Pod]) -> bool:
+    """Whether as many pods are ready as the plan wants."""
+    return sum(pod.status.ready and pod.metadata.deletion_timestamp is None for pod in pods) >= state.plan.nodes
+
+
+def endpoint(state: PlanState) -> str:
+    """Where the model answers inside the cluster."""
+    return f"http://{state.name}.{state.namespace}.svc.cluster.local"
+
+
+def released(state: PlanState) -> Report:
+    """The report that nothing of the workload is left."""
+    return _report(state, (), released=True)
+
+
+def refused(state: PlanState, words: str) -> Report:
+    """The report that the API server does not take the objects."""
+    type_ = ConditionType.JOB_STARTED if state.plan.workload is Workload.TUNING else ConditionType.INFERENCE_READY
+    condition = false(type_, Reason.WORKLOAD_REFUSED, f"Kubernetes refuses the workload: {words}")
+    return _report(state, (condition,), next_step="It is tried again every 30 seconds, and when the Workspace changes.")
+
+
+def _inference(state: PlanState, diagnosis: Diagnosis | None, log: str) -> Condition:
+    simulated = "Simulated: " if state.plan.simulated else ""
+    if diagnosis is None:
+        text = f"{simulated}no model answers." if simulated else f"The model answers at {endpoint(state)}."
+        reason = Reason.SIMULATED if simulated else Reason.INFERENCE_READY
+        return true(ConditionType.INFERENCE_READY, reason, text)
+    tail = f" Its last words: {log}" if log and diagnosis.crashed else ""
+    return false(ConditionType.INFERENCE_READY, diagnosis.reason, f"{simulated}{diagnosis.message}{tail}")
+
+
+def _adapters(state: PlanState) -> list[Condition]:
+    if not state.plan.adapters:
+        return []
+    text = (
+        f"This version does not load adapters: {', '.join(state.plan.adapters)} is not served. "
+        "The base model is served without it."
+    )
+    return [false(ConditionType.ADAPTERS_READY, Reason.ADAPTERS_NOT_SUPPORTED, text)]
+
+
+def _report(
+    state: PlanState,
+    conditions: tuple[Condition, ...],
+    *,
+    pods: Sequence[Pod] = (),
+    next_step: str | None = None,
+    endpoint: str | None = None,
+    released: bool = False,
+) -> Report:
+    return Report(
+        namespace=state.namespace,
+        name=state.name,
+        uid=state.uid,
+        generation=state.generation,
+        plan_revision=state.plan.revision,
+        service=ServiceName.DEPLOYER,
+        conditions=conditions,
+        phases=phases(pods),
+        next_step=next_step,
+        endpoint=endpoint,
+        released=released,
+    )

@@ -1,0 +1,5 @@
+"""Run with `python -m services.watcher`."""
+
+from services.watcher.app import main
+
+main()

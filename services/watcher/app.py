@@ -1,0 +1,117 @@
+"""Wiring of the watcher.
+
+The holder of the Lease owns the topology of the bus and publishes Workspaces; every replica writes statuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+import nats.errors
+from nats.js.errors import Error as JetStreamError
+
+from services.chassis.health import Check
+from services.chassis.kube import WORKSPACES, EventRecorder, KubeClient, Lease, ListWatch
+from services.chassis.service import Service, run
+from services.chassis.settings import Settings
+from services.chassis.topology import Topology
+from services.contracts.messages import Message, PlanState, Report
+from services.contracts.subjects import PREFIX, Stream
+from services.watcher.publisher import Publisher
+from services.watcher.writer import Writer
+
+log = logging.getLogger(__name__)
+
+TOPOLOGY_EVERY: Final = 2.0
+STALE_AFTER: Final = 90.0
+"""Seconds after which a silent watch counts as broken; the API server sends bookmarks about every 60 s."""
+
+
+class WatcherSettings(Settings):
+    """Settings of the watcher."""
+
+    lease_namespace: str = "default"
+    lease_name: str = "kaitobus-watcher"
+    topology_managed: bool = True
+    """False where someone else makes the streams and consumers, by the same declaration."""
+
+
+async def wire(service: Service) -> None:
+    """Add what the watcher does to a service."""
+    settings = WatcherSettings()
+    kube = await KubeClient.connect()
+    service.resources.push_async_callback(kube.close)
+    events = EventRecorder(kube, component="kaitobus-watcher")
+    writer = Writer(kube, service.bus, events, service.telemetry)
+    watch = ListWatch(kube, WORKSPACES, resync_seconds=settings.resync_seconds)
+    publisher = Publisher(kube, service.bus, writer, watch)
+    leader = Leader(service, settings, publisher, Lease(kube, settings.lease_name, settings.lease_namespace))
+
+    async def on_message(message: Message) -> None:
+        await writer.on_message(message)
+
+    service.bus.handle(PlanState, Stream.PLANS, "watcher-plans", f"{PREFIX}.plan.>", on_message)
+    service.bus.handle(Report, Stream.REPORTS, "watcher-reports", f"{PREFIX}.report.>", on_message)
+    service.tasks.append(leader.run)
+    service.health.add("watch", watch_check(service, leader, watch, kube))
+
+
+class Leader:
+    """What only the holder of the Lease does."""
+
+    def __init__(self, service: Service, settings: WatcherSettings, publisher: Publisher, lease: Lease) -> None:
+        self._service = service
+        self._settings = settings
+        self._publisher = publisher
+        self._lease = lease
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process holds the Lease."""
+        return self._lease.held
+
+    async def run(self) -> None:
+        """Wait for the Lease and do the work while it is held, for ever."""
+        while True:
+            await self._lease.hold(self._lead)
+
+    async def _lead(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._publisher.run())
+            if self._settings.topology_managed:
+                group.create_task(self._own_topology())
+
+    async def _own_topology(self) -> None:
+        """Make and mend streams and consumers; when a stream had to be made, publish everything again."""
+        await self._service.connected.wait()
+        while True:
+            topology = Topology(self._service.bus.js, self._service.metrics, self._settings.nats_replicas)
+            try:
+                if await topology.ensure():
+                    self._publisher.publish_all_again()
+            except (JetStreamError, nats.errors.Error, TimeoutError, OSError) as error:
+                log.warning("the bus cannot be looked after now: %r", error)
+            await asyncio.sleep(TOPOLOGY_EVERY)
+
+
+def watch_check(service: Service, leader: Leader, watch: ListWatch, kube: KubeClient) -> Check:
+    """That the leader's watch is fresh, and that a standby reaches the API server."""
+
+    async def check() -> str | None:
+        if not leader.leads:
+            return None if await kube.healthy() else "the API server does not answer"
+        age = time.monotonic() - watch.last_contact
+        service.metrics.watch_age.labels(WORKSPACES.plural).set(min(age, 1e9))
+        if not watch.synced:
+            return f"Workspaces are not listed yet: {watch.last_error or 'no answer so far'}"
+        return f"nothing heard of Workspaces for {age:.0f} s" if age > STALE_AFTER else None
+
+    return check
+
+
+def main() -> None:
+    """Run the watcher until it is told to stop."""
+    run("watcher", WatcherSettings(), wire)

@@ -1,0 +1,70 @@
+"""What a Workspace names in its namespace: ConfigMaps, whose content is read, and secrets, which must only exist."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from services.chassis.kube import CONFIGMAPS, SECRETS, KubeClient, ObjectRef, dig_dict
+from services.contracts.conditions import Reason
+from services.contracts.workspace import CONFIG_KEY_INFERENCE, CONFIG_KEY_TUNING, WorkspaceSpec
+from services.watcher.validate import Problem
+
+
+class Referenced(NamedTuple):
+    """What was found: the content of ConfigMaps by key, or what is missing."""
+
+    configs: dict[str, str]
+    problem: Problem | None
+
+
+async def look_up(kube: KubeClient, namespace: str, spec: WorkspaceSpec) -> Referenced:
+    """Read what the spec names. Raises KubeError if the API server does not answer."""
+    configs, problem = await _config(kube, namespace, spec)
+    if problem is None:
+        missing = await asyncio.gather(*(_missing(kube, namespace, *named) for named in secret_names(spec)))
+        problem = next((found for found in missing if found), None)
+    return Referenced(configs, problem)
+
+
+async def _config(kube: KubeClient, namespace: str, spec: WorkspaceSpec) -> tuple[dict[str, str], Problem | None]:
+    if spec.config is None:
+        return {}, None
+    key = CONFIG_KEY_TUNING if spec.tuning else CONFIG_KEY_INFERENCE
+    found = await kube.get(ObjectRef(CONFIGMAPS, spec.config, namespace))
+    if found is None:
+        return {}, Problem(
+            reason=Reason.CONFIG_MAP_NOT_FOUND,
+            message=f"ConfigMap {spec.config} is not in namespace {namespace}. Create it with the key {key}, "
+            "or remove config. It is looked for again every few seconds.",
+        )
+    data = {name: str(text) for name, text in dig_dict(found, "data").items()}
+    if key not in data:
+        return {}, Problem(
+            reason=Reason.INVALID_CONFIG,
+            message=f"ConfigMap {spec.config} has no key {key}; it has {', '.join(sorted(data)) or 'no keys'}.",
+        )
+    return {key: data[key]}, None
+
+
+async def _missing(kube: KubeClient, namespace: str, name: str, use: str) -> Problem | None:
+    # The secret's content is not kept: that it exists is all that is told to others.
+    if await kube.get(ObjectRef(SECRETS, name, namespace)) is not None:
+        return None
+    return Problem(
+        reason=Reason.SECRET_NOT_FOUND,
+        message=f"Secret {name}, named by {use}, is not in namespace {namespace}. Create it, or change the name. "
+        "It is looked for again every few seconds.",
+    )
+
+
+def secret_names(spec: WorkspaceSpec) -> Iterator[tuple[str, str]]:
+    """Each secret that is needed to start, with the field that names it.
+
+    Secrets for adapters and tuning's data and results are not among them: they are used by what this
+    version does not start.
+    """
+    preset = spec.preset
+    if preset and preset.preset_options and preset.preset_options.model_access_secret:
+        yield preset.preset_options.model_access_secret, "presetOptions.modelAccessSecret"

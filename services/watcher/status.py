@@ -1,0 +1,214 @@
+"""What the status of a Workspace should be, from what it was and what the services report. Pure.
+
+What no report speaks of stays as it was: reports may be lost with the bus, the status must not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from services.contracts.base import Contract
+from services.contracts.conditions import (
+    SUMMARIES,
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Reason,
+    StatusCondition,
+    false,
+    true,
+)
+from services.contracts.identity import traceparent
+from services.contracts.messages import Phase, PlanState, Report
+from services.contracts.plan import Plan, Workload
+from services.contracts.status import State, WorkspaceStatus
+from services.contracts.subjects import ServiceName
+from services.watcher.validate import Problem
+from services.watcher.workspace import Workspace
+
+MAX_PHASES = 64
+
+
+class Seen(Contract):
+    """What is known of a workspace beside the object itself. `problem` is set by the one who validated it."""
+
+    plan: PlanState | None = None
+    reports: tuple[Report, ...] = ()
+    problem: Problem | None = None
+
+
+def next_status(workspace: Workspace, seen: Seen, now: datetime) -> WorkspaceStatus:
+    """The status to write. Equal to the present one when there is nothing new."""
+    old, meta = workspace.status, workspace.metadata
+    plan = _newer(old.plan, seen.plan, meta.uid)
+    reports = [r for r in seen.reports if r.uid == meta.uid and _counts(r, plan)]
+    steps = _steps(workspace, plan, reports, seen.problem)
+    summary = _summary(workspace, plan, steps)
+    conditions = _dated(old.conditions, [*steps, *summary], meta.generation, now)
+    provisioner = _of(reports, ServiceName.PROVISIONER)
+    deployer = _of(reports, ServiceName.DEPLOYER)
+    teller = next((r for r in reports if any(not c.is_true for c in r.conditions)), None)
+    simulated = bool(plan and plan.simulated)
+    return old.model_copy(
+        update={
+            "observed_generation": meta.generation,
+            "conditions": conditions,
+            "state": _state(meta.deleting, plan, summary, old.state),
+            "instance": _instance(workspace, plan),
+            "worker_nodes": tuple(n.name for n in provisioner.nodes if n.ready) if provisioner else old.worker_nodes,
+            "target_node_count": plan.nodes if plan else old.target_node_count,
+            "plan": plan,
+            "phases": _phases(old.phases, reports, meta.generation, old.observed_generation),
+            "endpoint": None if simulated else (deployer.endpoint if deployer else old.endpoint),
+            "simulated": simulated if plan else None,
+            "failure": (provisioner.failure if provisioner else old.failure),
+            "next_step": _next_step(seen.problem, teller, reports, old.next_step),
+            "traceparent": traceparent(meta.uid, meta.generation),
+        }
+    )
+
+
+def expected(workspace: Workspace, plan: Plan | None) -> tuple[ConditionType, ...]:
+    """The steps that this workspace passes, in order."""
+    nodes = (
+        ConditionType.PLAN_READY,
+        ConditionType.NODE_CLAIM_READY,
+        ConditionType.NODES_READY,
+        ConditionType.RESOURCE_READY,
+    )
+    tuning = plan.workload is Workload.TUNING if plan else bool(workspace.spec and workspace.spec.tuning)
+    if tuning:
+        return (*nodes, ConditionType.JOB_STARTED)
+    adapters = bool(plan and plan.adapters)
+    return (*nodes, ConditionType.INFERENCE_READY, *([ConditionType.ADAPTERS_READY] if adapters else ()))
+
+
+def first_failing(steps: Iterable[Condition]) -> Condition | None:
+    """The first step that has not been passed: what a person must be told."""
+    return next((condition for condition in steps if not condition.is_true), None)
+
+
+def _newer(old: Plan | None, state: PlanState | None, uid: str) -> Plan | None:
+    if state is None or state.uid != uid:
+        return old
+    return state.plan if old is None or state.plan.revision >= old.revision else old
+
+
+def _counts(report: Report, plan: Plan | None) -> bool:
+    """Whether the report is about the present plan, by its provider. The scheduler reports before there is one."""
+    if report.service is ServiceName.SCHEDULER or plan is None:
+        return True
+    return report.plan_revision >= plan.revision and report.provider in (None, plan.provider)
+
+
+def _of(reports: Sequence[Report], service: ServiceName) -> Report | None:
+    return next((r for r in reports if r.service is service), None)
+
+
+def _steps(
+    workspace: Workspace, plan: Plan | None, reports: Sequence[Report], problem: Problem | None
+) -> list[Condition]:
+    """The condition of each expected step: as reported now, as it was, or waiting for the step before."""
+    known = _reported(workspace, reports)
+    if problem is not None:
+        known[ConditionType.PLAN_READY] = problem.condition()
+    steps: list[Condition] = []
+    for type_ in expected(workspace, plan):
+        before = first_failing(steps)
+        steps.append(known.get(type_) or _waiting(type_, before))
+    return steps
+
+
+def _reported(workspace: Workspace, reports: Sequence[Report]) -> dict[ConditionType, Condition]:
+    """The newest word on each condition: the status's, unless a report of its generation or a later one says else."""
+    known: dict[ConditionType, Condition] = {c.type: c for c in workspace.status.conditions if c.reason != "Waiting"}
+    for report in reports:
+        for condition in report.conditions:
+            old = workspace.status.condition(condition.type)
+            if old is None or report.generation >= old.observed_generation:
+                known[condition.type] = condition
+    return known
+
+
+def _waiting(type_: ConditionType, before: Condition | None) -> Condition:
+    message = f"Waiting for {before.type}." if before else "Waiting for the first report."
+    return Condition(type=type_, status=ConditionStatus.UNKNOWN, reason="Waiting", message=message)
+
+
+def _summary(workspace: Workspace, plan: Plan | None, steps: Sequence[Condition]) -> list[Condition]:
+    """The top conditions: they repeat the first failing step's reason and message."""
+    if workspace.metadata.deleting:
+        text = "Being taken down: first the workload, then the nodes."
+        down = [false(type_, Reason.DELETING, text) for type_ in SUMMARIES]
+        return [true(ConditionType.DELETING, Reason.DELETING, text), *down]
+    failing = first_failing(steps)
+    if failing is not None:
+        return [
+            Condition(type=t, status=ConditionStatus.FALSE, reason=failing.reason, message=failing.message)
+            for t in SUMMARIES
+        ]
+    if plan is not None and plan.simulated:
+        text = "Simulated: all steps were rehearsed. No machine and no model stand behind this Workspace."
+        return [true(type_, Reason.SIMULATED, text) for type_ in SUMMARIES]
+    return [true(type_, Reason.WORKSPACE_SUCCEEDED, "") for type_ in SUMMARIES]
+
+
+def _dated(
+    old: Sequence[StatusCondition], wanted: Sequence[Condition], generation: int, now: datetime
+) -> tuple[StatusCondition, ...]:
+    """Give each condition its times: the transition's only changes with the status."""
+    before: Mapping[ConditionType, StatusCondition] = {c.type: c for c in old}
+    return tuple(_dated_one(before.get(c.type), c, generation, now) for c in wanted)
+
+
+def _dated_one(old: StatusCondition | None, wanted: Condition, generation: int, now: datetime) -> StatusCondition:
+    same = old is not None and old.status is wanted.status
+    return StatusCondition(
+        type=wanted.type,
+        status=wanted.status,
+        reason=wanted.reason,
+        message=wanted.message,
+        observed_generation=_observed(wanted, generation),
+        last_transition_time=old.last_transition_time if same and old else now.replace(microsecond=0),
+    )
+
+
+def _observed(wanted: Condition, generation: int) -> int:
+    """A condition that is only carried over was not looked at anew: it keeps its generation."""
+    return wanted.observed_generation if isinstance(wanted, StatusCondition) else generation
+
+
+def _state(deleting: bool, plan: Plan | None, summary: Sequence[Condition], old: State | None) -> State:
+    """The STATE column. Once a model has served, it is NotReady rather than Pending when it does not."""
+    if deleting:
+        return State.DELETING
+    done = all(condition.is_true for condition in summary)
+    if plan is not None and plan.simulated:
+        return State.SIMULATED
+    if done:
+        return State.SUCCEEDED if plan and plan.workload is Workload.TUNING else State.READY
+    return State.NOT_READY if old in (State.READY, State.NOT_READY) else State.PENDING
+
+
+def _instance(workspace: Workspace, plan: Plan | None) -> str | None:
+    if plan is not None:
+        return f"{plan.instance_type} (simulated)" if plan.simulated else plan.instance_type
+    return workspace.spec.resource.instance_type if workspace.spec else workspace.status.instance
+
+
+def _phases(old: Sequence[Phase], reports: Sequence[Report], generation: int, observed: int) -> tuple[Phase, ...]:
+    """All phases of this generation by start; a newer word on a phase replaces the older."""
+    phases = {p.name: p for p in old} if generation == observed else {}
+    phases |= {p.name: p for report in reports for p in report.phases}
+    return tuple(sorted(phases.values(), key=lambda p: (p.started_at, p.name))[-MAX_PHASES:])
+
+
+def _next_step(
+    problem: Problem | None, teller: Report | None, reports: Sequence[Report], old: str | None
+) -> str | None:
+    if problem is not None:
+        return "It is looked at again when the Workspace, or what it names, changes."
+    if not reports:
+        return old
+    return teller.next_step if teller else None

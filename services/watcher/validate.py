@@ -1,0 +1,183 @@
+"""What is wrong with a Workspace, in a sentence that says what to change. Pure.
+
+Newer API servers refuse most of this by the rules in the custom resource definition. Those rules are
+dropped by older servers, so everything is looked at here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from services.contracts.base import Contract
+from services.contracts.conditions import Condition, ConditionType, Reason, false
+from services.contracts.plan import Fixed, Workload
+from services.contracts.workspace import (
+    DataDestination,
+    DataSource,
+    Inference,
+    LabelSelector,
+    LabelSelectorOperator,
+    Tuning,
+    TuningMethod,
+    WorkspaceSpec,
+)
+from services.watcher.workspace import Workspace
+
+RESERVED = "kaito.sh/"
+PERFORMANCE_MODES = ("balanced", "interactivity", "throughput")
+IMAGE_FAMILIES = ("ubuntu", "azurelinux")
+
+
+class Problem(Contract):
+    """Why a workspace cannot be planned as it is."""
+
+    reason: Reason
+    message: str
+
+    def condition(self) -> Condition:
+        """As the condition that a person sees."""
+        return false(ConditionType.PLAN_READY, self.reason, self.message)
+
+
+def find_problem(workspace: Workspace) -> Problem | None:
+    """The first thing that is wrong with what the user wrote; None if it can be planned."""
+    if workspace.spec is None:
+        return Problem(reason=Reason.INVALID_SPEC, message=f"The spec cannot be read: {workspace.unreadable}")
+    for message in _invalid(workspace.spec, workspace.metadata.annotations):
+        return Problem(reason=Reason.INVALID_SPEC, message=message)
+    plan = workspace.status.plan
+    for message in _changed(plan.fixed, fixed_part(workspace.spec)) if plan else ():
+        return Problem(reason=Reason.IMMUTABLE_FIELD_CHANGED, message=message)
+    return None
+
+
+def fixed_part(spec: WorkspaceSpec) -> Fixed:
+    """The part of a valid spec that must not change while the workspace lives."""
+    preset = spec.preset
+    return Fixed(
+        instance_type=spec.resource.instance_type,
+        labels=plain_labels(spec.resource.label_selector) or {},
+        preset=preset.name.lower() if preset else None,
+        workload=workload(spec),
+    )
+
+
+def workload(spec: WorkspaceSpec) -> Workload:
+    """What a valid spec asks for."""
+    if spec.tuning is not None:
+        return Workload.TUNING
+    return Workload.TEMPLATE if spec.inference and spec.inference.template is not None else Workload.INFERENCE
+
+
+def plain_labels(selector: LabelSelector) -> dict[str, str] | None:
+    """The selector as a plain map of labels, without keys of our own; None where it is more than that."""
+    labels = dict(selector.match_labels or {})
+    for expression in selector.match_expressions or ():
+        values = expression.values or ()
+        if expression.operator is not LabelSelectorOperator.IN or len(values) != 1:
+            return None
+        labels[expression.key] = values[0]
+    return {key: value for key, value in labels.items() if not key.startswith(RESERVED)}
+
+
+def _invalid(spec: WorkspaceSpec, annotations: Mapping[str, str]) -> Iterator[str]:
+    if (spec.inference is None) == (spec.tuning is None):
+        found = "neither" if spec.inference is None else "both"
+        yield f"A Workspace has exactly one of inference and tuning; this one has {found}. Keep one of them."
+    labels = plain_labels(spec.resource.label_selector)
+    if labels is None:
+        yield (
+            "resource.labelSelector must be a plain map of labels: use matchLabels, or matchExpressions with "
+            "operator In and exactly one value."
+        )
+    elif not labels:
+        yield (
+            "resource.labelSelector needs at least one label of your own, such as matchLabels: {apps: my-model}; "
+            f"labels under {RESERVED} do not count."
+        )
+    if spec.inference:
+        yield from _invalid_inference(spec.inference)
+    if spec.tuning:
+        yield from _invalid_tuning(spec.tuning, spec.resource.count or 1)
+    yield from _invalid_annotations(annotations)
+
+
+def _invalid_inference(inference: Inference) -> Iterator[str]:
+    if (inference.preset is None) == (inference.template is None):
+        yield "inference needs exactly one of preset and template."
+    names = [adapter.source.name if adapter.source else None for adapter in inference.adapters or ()]
+    for index, adapter in enumerate(inference.adapters or ()):
+        where = f"inference.adapters[{index}]"
+        if adapter.source is None or not adapter.source.name:
+            yield f"{where}.source needs a name: requests choose the adapter by it."
+        else:
+            yield from _invalid_source(adapter.source, f"{where}.source")
+        if not _is_strength(adapter.strength):
+            yield f'{where}.strength must be a number from 0 to 1 in quotes, such as "0.5"; it is {adapter.strength!r}.'
+    if len(set(names)) != len(names):
+        yield "inference.adapters must have different names."
+
+
+def _is_strength(text: str | None) -> bool:
+    try:
+        return 0 <= float(text if text is not None else "1") <= 1
+    except ValueError:
+        return False
+
+
+def _invalid_tuning(tuning: Tuning, count: int) -> Iterator[str]:
+    if tuning.preset is None:
+        yield "tuning.preset is missing: name the model to tune."
+    if tuning.method.lower() not in tuple(TuningMethod):
+        yield f"tuning.method must be lora or qlora; it is {tuning.method!r}."
+    if count != 1:
+        yield f"Tuning runs on one node: set resource.count to 1; it is {count}."
+    yield from _invalid_source(tuning.input, "tuning.input")
+    yield from _invalid_destination(tuning.output)
+
+
+def _invalid_source(source: DataSource, where: str) -> Iterator[str]:
+    given = [bool(source.urls), source.image is not None, source.volume_source is not None]
+    if sum(given) != 1:
+        yield f"{where} needs exactly one of urls, image and volumeSource."
+    for url in source.urls or ():
+        if not url.startswith(("https://", "http://")):
+            yield f"{where}.urls takes http and https addresses only; {url!r} is none."
+
+
+def _invalid_destination(output: DataDestination) -> Iterator[str]:
+    if (output.image is None) == (output.volume_source is None):
+        yield "tuning.output needs exactly one of image and volumeSource."
+    if output.image is not None and not output.image_push_secret:
+        yield "tuning.output.image needs imagePushSecret: the name of a secret that opens the registry."
+
+
+def _invalid_annotations(annotations: Mapping[str, str]) -> Iterator[str]:
+    for key, allowed in (
+        ("kaito.sh/performance-mode", PERFORMANCE_MODES),
+        ("kaito.sh/node-image-family", IMAGE_FAMILIES),
+        ("kaito.sh/runtime", ("vllm", "transformers")),
+    ):
+        value = annotations.get(key)
+        if value is not None and value not in allowed:
+            yield f"Annotation {key} must be one of {', '.join(allowed)}; it is {value!r}."
+
+
+def _changed(planned: Fixed, wanted: Fixed) -> Iterator[str]:
+    names = {
+        "instance_type": "resource.instanceType",
+        "labels": "resource.labelSelector",
+        "preset": "the preset's name",
+        "workload": "the kind of workload (inference, template or tuning)",
+    }
+    for field, name in names.items():
+        before, after = getattr(planned, field), getattr(wanted, field)
+        if before != after:
+            yield (
+                f"{name} cannot be changed on a living Workspace: it was {_shown(before)}, now it is {_shown(after)}. "
+                "Change it back, or delete the Workspace and create it anew. What was planned before goes on running."
+            )
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else str(value)

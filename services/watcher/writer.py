@@ -1,0 +1,182 @@
+"""Writes a Workspace's status and finalizer, compare-and-set, and only when something changed.
+
+Any replica may do so for any workspace: whoever loses reads again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+
+from services.chassis.bus import Bus
+from services.chassis.kube import (
+    WORKSPACES,
+    Conflict,
+    EventRecorder,
+    EventTarget,
+    JsonObject,
+    KubeClient,
+    NotFound,
+    ObjectRef,
+)
+from services.chassis.settle import Outdated
+from services.chassis.telemetry import Telemetry
+from services.contracts import subjects
+from services.contracts.conditions import ConditionStatus, ConditionType, StatusCondition
+from services.contracts.messages import Demand, Message, PlanState, Report, WorkspaceState
+from services.contracts.status import WorkspaceStatus
+from services.contracts.subjects import ServiceName
+from services.contracts.workspace import FINALIZER
+from services.watcher.status import Seen, next_status
+from services.watcher.timeline import finished_phases, ready_span
+from services.watcher.validate import Problem
+from services.watcher.workspace import Workspace, read
+
+log = logging.getLogger(__name__)
+
+
+def report_subjects(workspace: Workspace, plan: PlanState | None) -> list[str]:
+    """The subjects of all who may report on a workspace: the providers are those that its plan names."""
+    where = (workspace.metadata.namespace, workspace.metadata.name)
+    current = [p for p in (workspace.status.plan, plan.plan if plan else None) if p]
+    providers = sorted({p.provider for p in current} | {name for p in current for name in p.providers})
+    return [
+        subjects.report(ServiceName.SCHEDULER, *where),
+        subjects.report(ServiceName.DEPLOYER, *where),
+        *(subjects.report(ServiceName.PROVISIONER, *where, provider) for provider in providers),
+    ]
+
+
+class Writer:
+    """Brings the status of one workspace at a time to what the bus says of it."""
+
+    def __init__(self, kube: KubeClient, bus: Bus, events: EventRecorder, telemetry: Telemetry) -> None:
+        self._kube = kube
+        self._bus = bus
+        self._events = events
+        self._telemetry = telemetry
+
+    async def on_message(self, message: Message) -> None:
+        """A plan or a report has come: look at that workspace. Raises `Outdated` after losing a race."""
+        obj = await self._kube.get(ObjectRef(WORKSPACES, message.name, message.namespace))
+        if obj is None:
+            return
+        workspace = read(obj)
+        if workspace.metadata.uid == message.uid:
+            await self.write(workspace, await self._seen(workspace))
+
+    async def write_problem(self, workspace: Workspace, problem: Problem) -> None:
+        """Say what is wrong with a workspace. Works without the bus."""
+        await self.write(workspace, Seen(problem=problem))
+
+    async def _seen(self, workspace: Workspace) -> Seen:
+        meta = workspace.metadata
+        plan = await self._bus.newest(PlanState, subjects.plan(meta.namespace, meta.name))
+        reports = await asyncio.gather(
+            *(self._bus.newest(Report, subject) for subject in report_subjects(workspace, plan))
+        )
+        return Seen(plan=plan, reports=tuple(r for r in reports if r))
+
+    async def write(self, workspace: Workspace, seen: Seen) -> None:
+        """Write what changed, then let go of the workspace if it is deleted and nothing is left of it."""
+        status = next_status(workspace, seen, datetime.now(UTC))
+        if status != workspace.status:
+            await self._patch_status(workspace, status)
+            await self._announce(workspace, status)
+        if workspace.metadata.deleting and workspace.metadata.held and _released(workspace, seen):
+            await self.let_go(workspace)
+
+    async def _patch_status(self, workspace: Workspace, status: WorkspaceStatus) -> None:
+        meta = workspace.metadata
+        patch: JsonObject = {
+            "metadata": {"resourceVersion": meta.resource_version, "uid": meta.uid},
+            "status": _with_removals(workspace.status, status),
+        }
+        try:
+            await self._kube.merge_patch(ObjectRef(WORKSPACES, meta.name, meta.namespace), patch, subresource="status")
+        except Conflict as error:
+            raise Outdated(str(error)) from error
+        except NotFound:
+            log.info("workspace is gone", extra={"workspace": f"{meta.namespace}/{meta.name}"})
+
+    async def _announce(self, workspace: Workspace, status: WorkspaceStatus) -> None:
+        """Tell what has just changed: as events on the object, and as spans of what is over."""
+        for condition in _changed(workspace.status, status):
+            await self._event(workspace, condition)
+        identity = workspace.identity
+        for phase in finished_phases(workspace.status.phases, status.phases):
+            self._telemetry.record(phase.name, identity, phase.started_at, phase.finished_at or phase.started_at)
+        if span := ready_span(workspace, status):
+            self._telemetry.record("workspace", identity, *span, root=True)
+
+    async def _event(self, workspace: Workspace, condition: StatusCondition) -> None:
+        meta = workspace.metadata
+        about = EventTarget(ObjectRef(WORKSPACES, meta.name, meta.namespace), meta.uid)
+        tell = self._events.warning if condition.status is ConditionStatus.FALSE else self._events.normal
+        await tell(about, condition.reason, f"{condition.type}: {condition.message}".rstrip(": "))
+
+    async def let_go(self, workspace: Workspace) -> None:
+        """Remove our finalizer, then what the bus still keeps under that name."""
+        meta = workspace.metadata
+        patch: JsonObject = {
+            "metadata": {
+                "uid": meta.uid,
+                "finalizers": [name for name in meta.finalizers if name != FINALIZER] or None,
+            }
+        }
+        try:
+            await self._kube.merge_patch(ObjectRef(WORKSPACES, meta.name, meta.namespace), patch)
+        except (NotFound, Conflict) as error:
+            log.info("finalizer not removed: %s", error)
+            return
+        log.info("workspace released", extra={"workspace": f"{meta.namespace}/{meta.name}"})
+        await self._forget(workspace)
+
+    async def _forget(self, workspace: Workspace) -> None:
+        meta = workspace.metadata
+        where = (meta.namespace, meta.name)
+        await self._bus.forget(WorkspaceState, subjects.workspace(*where), meta.uid)
+        await self._bus.forget(PlanState, subjects.plan(*where), meta.uid)
+        for subject in report_subjects(workspace, None):
+            await self._bus.forget(Report, subject, meta.uid)
+        plan = workspace.status.plan
+        for provider in plan.providers if plan else ():
+            await self._bus.forget(Demand, subjects.demand(provider, *where), meta.uid)
+
+
+def _released(workspace: Workspace, seen: Seen) -> bool:
+    """Whether the scheduler says that neither workload, node nor demand is left of this very workspace."""
+    uid = workspace.metadata.uid
+    return any(r.released and r.uid == uid for r in seen.reports if r.service is ServiceName.SCHEDULER)
+
+
+def _changed(old: WorkspaceStatus, new: WorkspaceStatus) -> list[StatusCondition]:
+    """The conditions worth an event: those whose status or reason changed, without what only repeats or waits."""
+    silent = {ConditionType.SUCCEEDED, ConditionType.READY}
+    return [
+        c
+        for c in new.conditions
+        if c.type not in silent
+        and c.reason != "Waiting"
+        and _differs(old.condition(c.type), c)
+        and not (c.type is ConditionType.WORKSPACE_READY and c.status is not ConditionStatus.TRUE)
+    ]
+
+
+def _differs(old: StatusCondition | None, new: StatusCondition) -> bool:
+    return old is None or (old.status, old.reason) != (new.status, new.reason)
+
+
+def _with_removals(old: WorkspaceStatus, new: WorkspaceStatus) -> JsonObject:
+    """The merge patch: all of the new status, and null for what is no longer in it."""
+    return _removals(old.to_dict(), new.to_dict())
+
+
+def _removals(old: dict[str, object], new: dict[str, object]) -> JsonObject:
+    """`new` as a merge patch over `old`, nested objects too."""
+    patch: JsonObject = dict.fromkeys(old.keys() - new.keys())
+    for key, value in new.items():
+        before = old.get(key)
+        patch[key] = _removals(before, value) if isinstance(value, dict) and isinstance(before, dict) else value
+    return patch
