@@ -1,0 +1,60 @@
+# The everyday commands. `make up` starts everything on this machine, `make down` ends it.
+
+UV_VERSION := 0.13.9
+VENV       := .venv
+BIN        := $(VENV)/bin
+READY      := $(VENV)/.ready
+TIERS      := unit conformance integration kubernetes engine chaos
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help up down test bench lint fmt crds lock clean $(TIERS:%=test-%)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do \
+		printf '  make %-17s %s\n' "$$name" "$$what"; done
+
+up: $(READY) ## start everything on this machine and ask a model a question
+	@$(BIN)/kaitobus up
+
+down: ## end what `make up` started, leave nothing behind
+	@if [ -x $(BIN)/kaitobus ]; then $(BIN)/kaitobus down; else echo "Nothing to end: $(VENV) is not there."; fi
+
+# The control plane's own Python environment, made anew when the lock changes.
+$(READY): requirements.lock pyproject.toml deploy/local/bootstrap.sh
+	@sh deploy/local/bootstrap.sh $(VENV) $(UV_VERSION)
+	@touch $@
+
+test: lint $(TIERS:%=test-%) ## lint, then all tiers of tests, one after another
+
+test-unit: $(READY) ## pure logic, no I/O
+test-conformance: $(READY) ## every provider against the same suite
+test-integration: $(READY) ## on a real nats-server
+test-kubernetes: $(READY) ## on a real API server
+test-engine: $(READY) ## from kubectl apply to an answer of a real model
+test-chaos: $(READY) ## kill things, nothing is lost
+$(TIERS:%=test-%): test-%:
+	@if [ -d tests/$* ]; then echo "== tests/$*"; $(BIN)/python -m pytest tests/$*; fi
+
+bench: $(READY) ## print the figures: bus hop, apply to workload, memory, time to the answer
+	@$(BIN)/python -m tests.bench
+
+lint: $(READY) ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(READY) ## format, and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+crds: $(READY) ## write deploy/crds from the Workspace model
+	$(BIN)/python -m deploy.crds
+
+lock: $(READY) ## write requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.lock \
+		--custom-compile-command "make lock" $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"} --quiet
+
+clean: down ## down, and remove the Python environment
+	rm -rf $(VENV)

@@ -1,0 +1,72 @@
+"""Ends what `up` started on this machine, by process id and start time, and removes its folder."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from deploy.local.cluster import KUBERNETES
+from deploy.local.nats import NATS
+from deploy.local.process import RunningProcess, is_alive, terminate
+from deploy.local.records import records
+from deploy.local.state import LocalState, read_state
+from deploy.local.steps import Steps
+from deploy.local.supervised import turn
+from deploy.local.up import SUPERVISOR
+
+CONTROL_PLANE_ORDER = ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")
+"""In which the control plane ends: the API server still needs etcd while it finishes."""
+
+
+def stop_platform(folder: Path, steps: Steps) -> None:
+    """End everything and remove the folder; does nothing where nothing is. Raises ProcessError or OSError."""
+    if not folder.is_dir():
+        steps.say(f"Nothing to end: there is no {folder}.")
+        return
+    state = read_state(folder)
+    with turn(folder, lambda: steps.say("Another `kaitobus up` or `down` is at work here; waiting for it.")):
+        asyncio.run(_end_all(folder, steps))
+        shutil.rmtree(folder)
+    if state and not state.own_cluster:
+        _say_what_stays(state, steps)
+
+
+async def _end_all(folder: Path, steps: Steps) -> None:
+    """Services first, so that nothing is started anew; then what they ran; the supervisor last, as it reaps."""
+    own = {process.name: process for process in records(folder / "run")}
+    services = [process for name, process in own.items() if name not in (NATS, SUPERVISOR)]
+    with steps.step("Services"):
+        await _end(services)
+    with steps.step("Nodes and their pods"):
+        await _end_nodes(folder / "nodes")
+    with steps.step("NATS"):
+        await _end([own[NATS]] if NATS in own else [])
+    with steps.step("Kubernetes control plane"):
+        await _end_control_plane(folder / KUBERNETES / "run")
+    await _end([own[SUPERVISOR]] if SUPERVISOR in own else [])
+
+
+async def _end(processes: Iterable[RunningProcess]) -> None:
+    await asyncio.gather(*(terminate(process) for process in processes if is_alive(process)))
+
+
+async def _end_nodes(folder: Path) -> None:
+    """The node agents, which end their pods when told to; then pods of agents that were killed before."""
+    agents = records(folder / "instances")
+    await _end(agents)
+    await _end(process for process in records(folder) if process not in agents)
+
+
+async def _end_control_plane(run_folder: Path) -> None:
+    found = {process.name: process for process in records(run_folder)}
+    for name in CONTROL_PLANE_ORDER:
+        await _end([found[name]] if name in found else [])
+
+
+def _say_what_stays(state: LocalState, steps: Steps) -> None:
+    steps.say(
+        f"The cluster of {state.kubeconfig} goes on. Its Workspaces, the CRD workspaces.kaito.sh and what was made "
+        "for the Workspaces stay in it; services that are started again go on with them."
+    )

@@ -1,0 +1,217 @@
+"""Processes that outlive the one who starts them: described as data, started, found again, ended.
+
+A process is known by its pid together with its start time and the machine's boot id, and this is written
+to `<run folder>/<name>.json`. A pid that the kernel has given to somebody else is never taken for ours.
+Linux only: it reads /proc.
+"""
+
+import asyncio
+import os
+import signal
+import ssl
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import aiohttp
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+_POLL_S = 0.05
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_LAST_LINES = 15
+
+
+class ProcessError(Exception):
+    """A process ended, or was not ready in time; the message carries the last lines of its log."""
+
+
+class Ready(BaseModel):
+    """How to ask a process whether it serves: GET `url` answers 200."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+    ca_file: Path | None = None
+    """The certificate authority that an https `url` is checked against."""
+
+
+class ProcessSpec(BaseModel):
+    """What to start, and how to see that it works."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = Field(default_factory=dict)
+    """The whole environment of the process; nothing is inherited but PATH and HOME, unless set here."""
+    ready: Ready | None = None
+    log_path: Path
+    grace_s: float = 10.0
+    """Seconds between SIGTERM and SIGKILL."""
+
+
+class RunningProcess(BaseModel):
+    """A started process, as recorded in the run folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    pid: int
+    start_time: int
+    """Clock ticks since boot, field 22 of /proc/PID/stat (proc(5))."""
+    boot_id: str
+    argv: tuple[str, ...]
+
+
+def spawn(spec: ProcessSpec, run_folder: Path) -> RunningProcess:
+    """Start `spec` in a session of its own and record it. Raises ProcessError when it cannot be started.
+
+    Its output is appended to `spec.log_path`, which only the user can read.
+    """
+    run_folder.mkdir(parents=True, exist_ok=True)
+    spec.log_path.parent.mkdir(parents=True, exist_ok=True)
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    actions = (
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(spec.log_path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    )
+    try:
+        pid = os.posix_spawnp(spec.argv[0], spec.argv, inherited | spec.env, file_actions=actions, setsid=True)
+    except OSError as error:
+        raise ProcessError(f"{spec.name} cannot be started: {spec.argv[0]}: {error.strerror}") from error
+    stat = _stat(pid)
+    process = RunningProcess(
+        name=spec.name, pid=pid, start_time=stat.start_time if stat else 0, boot_id=_boot_id(), argv=spec.argv
+    )
+    _record(process, run_folder)
+    return process
+
+
+def recorded(name: str, run_folder: Path) -> RunningProcess | None:
+    """Return the process last started under `name`, whether it lives or not; None when there is no record."""
+    try:
+        return RunningProcess.model_validate_json((run_folder / f"{name}.json").read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def alive(name: str, run_folder: Path) -> RunningProcess | None:
+    """Return the process recorded under `name` if it lives, so that a starter can adopt it."""
+    process = recorded(name, run_folder)
+    return process if process and is_alive(process) else None
+
+
+def forget(process: RunningProcess, run_folder: Path) -> None:
+    """Remove the record of a process that has ended."""
+    (run_folder / f"{process.name}.json").unlink(missing_ok=True)
+
+
+def is_alive(process: RunningProcess) -> bool:
+    """Tell whether this very process still runs. One that has ended is reaped here if it is our child."""
+    stat = _stat(process.pid)
+    if stat is None or process.boot_id != _boot_id() or process.start_time != stat.start_time:
+        return False
+    if stat.ended:
+        with suppress(ChildProcessError):  # adopted from an earlier parent: then it is not ours to reap
+            os.waitpid(process.pid, os.WNOHANG)
+    return not stat.ended
+
+
+async def terminate(process: RunningProcess, grace_s: float = 10.0) -> None:
+    """Send SIGTERM to the process and its group, and SIGKILL to all of it if it lives after `grace_s` seconds.
+
+    Does nothing when it has ended already. Raises ProcessError if it does not even end by SIGKILL.
+    """
+    for number, limit_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
+        if not is_alive(process):
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        if await _gone(process, limit_s):
+            return
+    raise ProcessError(f"{process.name} (pid {process.pid}) does not end, not even by SIGKILL")
+
+
+async def ensure_running(spec: ProcessSpec, run_folder: Path, limit_s: float = 60.0) -> RunningProcess:
+    """Adopt the process that `spec` describes, or start it, and wait until it is ready.
+
+    One that runs under this name with other arguments is ended first. Raises ProcessError.
+    """
+    process = alive(spec.name, run_folder)
+    if process and process.argv != spec.argv:
+        await terminate(process)
+        process = None
+    process = process or spawn(spec, run_folder)
+    await wait_ready(spec, process, limit_s)
+    return process
+
+
+async def wait_ready(spec: ProcessSpec, process: RunningProcess, limit_s: float = 60.0) -> None:
+    """Wait until `spec.ready` answers. Raises ProcessError when the process ends or `limit_s` passes first."""
+    if spec.ready is None:
+        return
+    deadline = time.monotonic() + limit_s
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=spec.ready.ca_file))
+    timeout = aiohttp.ClientTimeout(total=2)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        while not await _answers(session, spec.ready.url):
+            if not is_alive(process):
+                raise ProcessError(f"{spec.name} has ended. {_log_tail(spec.log_path)}")
+            if time.monotonic() > deadline:
+                raise ProcessError(f"{spec.name} was not ready after {limit_s:.0f} s. {_log_tail(spec.log_path)}")
+            await asyncio.sleep(_POLL_S)
+
+
+async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as response:
+            return response.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+async def _gone(process: RunningProcess, limit_s: float) -> bool:
+    deadline = time.monotonic() + limit_s
+    while is_alive(process):
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(_POLL_S)
+    return True
+
+
+class _Stat(NamedTuple):
+    """What /proc/PID/stat says."""
+
+    start_time: int
+    ended: bool
+    """It is a zombie: ended, but not yet reaped by its parent."""
+
+
+def _stat(pid: int) -> _Stat | None:
+    try:
+        line = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field is the program's name in brackets and may hold anything, so count from its end.
+    fields = line.rpartition(")")[2].split()
+    return _Stat(start_time=int(fields[19]), ended=fields[0] in "ZX")
+
+
+def _boot_id() -> str:
+    return _BOOT_ID.read_text().strip()
+
+
+def _record(process: RunningProcess, run_folder: Path) -> None:
+    draft = run_folder / f".{process.name}.json"
+    draft.write_text(process.model_dump_json())
+    draft.rename(run_folder / f"{process.name}.json")
+
+
+def _log_tail(path: Path) -> str:
+    with path.open("rb") as log:
+        log.seek(0, os.SEEK_END)
+        log.seek(max(0, log.tell() - 8192))
+        lines = log.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
+    return "\n".join(["Its last lines:", *(f"    {line[:300]}" for line in lines), f"The whole log: {path}"])

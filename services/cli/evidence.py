@@ -1,0 +1,76 @@
+"""What Kubernetes knows about a Workspace that fails: warning events, and the last lines of crashed containers."""
+
+from __future__ import annotations
+
+from services.chassis.kube.errors import KubeError
+from services.chassis.kube.objects import EVENTS, PODS, JsonObject, dig, dig_dicts, dig_int, dig_str
+from services.chassis.kube.transport import Request
+from services.cli.connect import Cluster
+from services.cli.why import Note, Words
+from services.contracts.workspace import LABEL_WORKSPACE
+
+LAST_LINES = 12
+TIMEOUT = 5.0
+RECENT = 20
+"""At most so many warnings are looked at; older ones say little about now."""
+
+
+async def warnings(cluster: Cluster, namespace: str, name: str) -> list[Note]:
+    """Warning events about the Workspace, its workload and its pods, newest last."""
+    found = await cluster.kube.list(EVENTS, namespace=namespace, fields="type=Warning")
+    own = [event for event in found.items if _is_about(dig_str(event, "involvedObject", "name"), name)]
+    own.sort(key=_last_seen)
+    return [_note(event) for event in own[-RECENT:]]
+
+
+def _is_about(involved: str, name: str) -> bool:
+    """The Workspace, its StatefulSet or Job (the same name), or a pod of those (`name-0`)."""
+    return involved == name or (involved.startswith(f"{name}-") and involved.removeprefix(f"{name}-").isalnum())
+
+
+def _last_seen(event: JsonObject) -> str:
+    return dig_str(event, "lastTimestamp") or dig_str(event, "eventTime")
+
+
+def _note(event: JsonObject) -> Note:
+    kind, involved = dig_str(event, "involvedObject", "kind"), dig_str(event, "involvedObject", "name")
+    return Note.model_validate(
+        {
+            "about": f"{kind} {involved}",
+            "reason": dig_str(event, "reason"),
+            "message": dig_str(event, "message"),
+            "last_seen": _last_seen(event) or None,
+        }
+    )
+
+
+async def crash_logs(cluster: Cluster, namespace: str, name: str) -> list[Words]:
+    """The last lines of each container of the workload that ended with an error."""
+    pods = await cluster.kube.list(PODS, namespace=namespace, labels=f"{LABEL_WORKSPACE}={name}")
+    found = []
+    for pod in pods.items:
+        statuses = dig_dicts(pod, "status", "initContainerStatuses") + dig_dicts(pod, "status", "containerStatuses")
+        for status in statuses:
+            if (text := await _crash_log(cluster, pod, status)) is not None:
+                source = f"log of {dig_str(pod, 'metadata', 'name')}, container {dig_str(status, 'name')}"
+                found.append(Words(source=source, text=text))
+    return found
+
+
+async def _crash_log(cluster: Cluster, pod: JsonObject, status: JsonObject) -> str | None:
+    """The log of the run that failed: the previous one where the container was started again."""
+    if dig_int(status, "state", "terminated", "exitCode"):
+        return await _log(cluster, pod, dig_str(status, "name"), previous=False)
+    if dig_int(status, "lastState", "terminated", "exitCode") and dig(status, "ready") is not True:
+        return await _log(cluster, pod, dig_str(status, "name"), previous=True)
+    return None
+
+
+async def _log(cluster: Cluster, pod: JsonObject, container: str, *, previous: bool) -> str | None:
+    path = PODS.path(dig_str(pod, "metadata", "namespace"), dig_str(pod, "metadata", "name"), "log")
+    query = {"container": container, "tailLines": str(LAST_LINES)} | ({"previous": "true"} if previous else {})
+    try:
+        async with cluster.transport.open(Request("GET", path, query), TIMEOUT) as response:
+            return (await response.read()).decode(errors="replace").strip() or None
+    except KubeError:
+        return None  # the log is gone with its node; the condition still says what happened

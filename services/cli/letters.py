@@ -1,0 +1,59 @@
+"""Dead letters: messages that a service could not read or handle, with its error. No I/O."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from services.cli.streams import Stored
+
+ERROR = "Kaito-Error"
+ERROR_TYPE = "Kaito-Error-Type"
+ORIGINAL_SUBJECT = "Kaito-Original-Subject"
+DELIVERED = "Kaito-Delivered"
+
+_OWN = (ERROR, ERROR_TYPE, ORIGINAL_SUBJECT, DELIVERED)
+
+
+class Letter(BaseModel):
+    """One dead letter."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sequence: int
+    service: str
+    subject: str
+    """Where the message was published first."""
+    time: datetime
+    error: str
+    error_type: str
+    delivered: str
+    headers: dict[str, str]
+    """Those that the message had when it was published."""
+    body: bytes
+
+
+def read_letter(stored: Stored) -> Letter:
+    """The letter in a message of the DLQ stream. Its subject is `kaito.dlq.<service>.<original subject>`."""
+    _, _, service, rest = stored.message.subject.split(".", 3)
+    return Letter(
+        sequence=stored.message.sequence,
+        service=service,
+        subject=stored.headers.get(ORIGINAL_SUBJECT, rest),
+        time=stored.message.time,
+        error=stored.headers.get(ERROR, ""),
+        error_type=stored.headers.get(ERROR_TYPE, ""),
+        delivered=stored.headers.get(DELIVERED, ""),
+        headers={name: value for name, value in stored.headers.items() if name not in _OWN},
+        body=stored.message.body,
+    )
+
+
+def retry_headers(letter: Letter) -> dict[str, str]:
+    """The headers to publish it with again.
+
+    Those of NATS itself go: the same Nats-Msg-Id would be dropped as a repetition, and an expected sequence
+    is of another time.
+    """
+    return {name: value for name, value in letter.headers.items() if not name.startswith("Nats-")}

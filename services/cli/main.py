@@ -1,0 +1,46 @@
+"""The entry point: all commands under one name, and errors as plain sentences."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from services.cli.commands.chat import chat
+from services.cli.commands.dlq import dlq
+from services.cli.commands.down import down
+from services.cli.commands.get import get
+from services.cli.commands.trace import trace
+from services.cli.commands.up import up
+from services.cli.commands.why import why
+from services.cli.errors import CliError
+
+app = typer.Typer(
+    name="kaitobus",
+    help="Run open models on Kubernetes: a Workspace becomes nodes and a server that answers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (up, down, get, why, trace, chat):
+    app.command()(command)
+app.add_typer(dlq, name="dlq")
+
+INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C ended: 128 + SIGINT."""
+
+
+def main() -> None:
+    """Run the command of `sys.argv`; what a person must know goes to standard error, with exit code 1."""
+    try:
+        app()
+    except CliError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader (`| head`) has seen enough; Python would complain while it ends
+
+
+if __name__ == "__main__":
+    main()

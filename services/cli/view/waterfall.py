@@ -1,0 +1,80 @@
+"""Draws a waterfall: a line a step, its bar on a common time axis, when it began and how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from services.cli.view.text import seconds
+from services.cli.waterfall import Span
+
+BLOCKS = " ▏▎▍▌▋▊▉█"
+"""A character cell filled from the left by eighths."""
+
+STYLES = {
+    "workspace": "bold",
+    "watcher": "cyan",
+    "scheduler": "magenta",
+    "provisioner": "yellow",
+    "deployer": "green",
+}
+"""Colours by service."""
+
+_MIN_BAR = 12
+_MAX_LABEL = 44
+
+
+class Line(NamedTuple):
+    """One line of the picture, in parts that are coloured apart."""
+
+    label: str
+    bar: str
+    figures: str
+    service: str
+
+
+def lines(found: Sequence[Span], width: int, now: datetime) -> list[Line]:
+    """The picture of `found` in `width` columns. What still goes on is drawn up to `now`."""
+    if not found:
+        return []
+    origin = found[0].start
+    total = max(((span.end or now) - origin for span in found), default=timedelta()).total_seconds() or 0.001
+    labels = [_label(span) for span in found]
+    label_width = min(_MAX_LABEL, max(map(len, labels)))
+    figures = [_figures(span, origin, now) for span in found]
+    bar_width = max(_MIN_BAR, width - label_width - max(map(len, figures)) - 4)
+    return [
+        Line(label[:label_width].ljust(label_width), bar(span, origin, total, bar_width, now), figure, span.service)
+        for span, label, figure in zip(found, labels, figures, strict=True)
+    ]
+
+
+def bar(span: Span, origin: datetime, total: float, width: int, now: datetime) -> str:
+    """The bar of one step: `width` cells for `total` seconds from `origin`; never empty, so that all is seen."""
+    scale = width / total
+    start = min((span.start - origin).total_seconds() * scale, width - 0.125)
+    end = min(max(((span.end or now) - origin).total_seconds() * scale, start + 0.125), width)
+    cells = [_cell(index, max(start, 0.0), end) for index in range(width)]
+    return "".join(cells)
+
+
+def _cell(index: int, start: float, end: float) -> str:
+    """The character of one cell. A cell where a bar begins and ends at once is drawn by its length alone."""
+    covered = min(end, index + 1) - max(start, index)
+    if covered <= 0:
+        return " "
+    if covered >= 1:
+        return BLOCKS[-1]
+    return BLOCKS[max(1, round(covered * 8))]
+
+
+def _label(span: Span) -> str:
+    name = span.name if span.depth != 1 else f"{span.service} {span.name}"
+    return "  " * span.depth + name + (f" · {span.detail}" if span.detail else "")
+
+
+def _figures(span: Span, origin: datetime, now: datetime) -> str:
+    offset = max(0.0, (span.start - origin).total_seconds())
+    duration = max(0.0, ((span.end or now) - span.start).total_seconds())
+    return f"{'+' + seconds(offset):>9} {seconds(duration):>8}{'' if span.end else ' …'}"

@@ -1,0 +1,92 @@
+"""`kaitobus-inference FLAGS`: vLLM's OpenAI server with our routes; FLAGS are those of `vllm serve`."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from services.inference.local_model import MODEL_DIR_ENV, use_local_model
+from services.inference.logs import configure_logs
+from services.inference.phases import Phases
+from services.inference.trace import export_start, wants_trace
+
+CHILD_GRACE_S = 5.0
+"""How long the engine's processes may take to end when the start is given up; then they are killed."""
+
+
+def main() -> int:
+    """Serve until told to stop, and return the exit code: 0 for that, 1 for a failure.
+
+    Signals are minded from the first line on: process 1 of a container gets only those it handles.
+    """
+    phases = Phases()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _give_up)
+    log = configure_logs(os.environ.get("TRACEPARENT"))
+    try:
+        _run(sys.argv[1:], phases, log)
+    except Exception as error:
+        log.critical("the engine ended: %s", error, exc_info=True)
+        _send_trace(phases, log, str(error))
+        return 1
+    return 0
+
+
+def _run(argv: Sequence[str], phases: Phases, log: logging.Logger) -> None:
+    flags, local = use_local_model(argv, os.environ.get(MODEL_DIR_ENV))
+    _set_defaults(local)
+
+    def ready() -> None:
+        times = {phase.name: phase.seconds for phase in phases.done}
+        log.info("first token after %.1f s", phases.whole().seconds, extra={"fields": {"seconds": times}})
+        threading.Thread(target=_send_trace, args=(phases, log), daemon=True).start()
+
+    # Imported here, since it takes seconds: the environment must be set before, and the time is told.
+    with phases.phase("import"):
+        import uvloop
+
+        from services.inference.server import parse_args, serve
+    uvloop.run(serve(parse_args(flags), phases, ready))
+
+
+def _give_up(number: int, _frame: object) -> None:
+    """End a start that is under way, with the exit code 128 + signal; a server that runs has its own handler.
+
+    No exception, since pyzmq's poll, in which vLLM waits for its engine, drops those of signal handlers.
+    """
+    children = multiprocessing.active_children()
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + CHILD_GRACE_S
+    for child in children:
+        child.join(max(0.0, deadline - time.monotonic()))
+        child.kill()
+    os._exit(128 + number)
+
+
+def _set_defaults(local: bool) -> None:
+    """Set what vLLM reads from the environment, where the pod has not set it."""
+    # What vLLM's own command line chooses: a fork would not survive an initialised accelerator.
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+    # A cluster tells nobody what it runs unless its owner wants to.
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    if local:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def _send_trace(phases: Phases, log: logging.Logger, failure: str | None = None) -> None:
+    """Export the start's spans if there is a trace to continue; tracing never ends a server."""
+    if not wants_trace(os.environ):
+        return
+    try:
+        export_start(phases, os.environ, failure)
+    except Exception as error:
+        log.warning("the start could not be traced: %s", error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Wires vLLM's OpenAI server: engine, vLLM's routes, ours, one token, then the port."""
+
+import asyncio
+import logging
+import signal
+import threading
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+
+from fastapi import FastAPI
+from vllm import envs
+from vllm.engine.protocol import EngineClient
+from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client
+from vllm.entrypoints.launchers.app import build_app
+from vllm.entrypoints.launchers.launcher import serve_http, setup_server
+from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config
+from vllm.logger import configure_logging_from_args
+from vllm.sampling_params import SamplingParams
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+from services.inference.logs import LOGGER
+from services.inference.phases import Phases
+from services.inference.routes import chat_router
+from services.inference.vllm_names import make_arg_parser, validate_parsed_serve_args
+
+log = logging.getLogger(LOGGER)
+
+
+def parse_args(argv: Sequence[str]) -> Namespace:
+    """Parse vLLM's flags with vLLM's own parser, which ends the process with code 2 on a wrong one."""
+    parser = make_arg_parser(FlexibleArgumentParser(prog="kaitobus-inference"))
+    args: Namespace = parser.parse_args(list(argv))
+    configure_logging_from_args(args)
+    validate_parsed_serve_args(args)
+    return args
+
+
+async def serve(args: Namespace, phases: Phases, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM. `ready` is called once the first token is there, just before the port opens."""
+    address, sock = setup_server(args, reuse_port=False)
+    async with AsyncExitStack() as stack:
+        with phases.phase("engine init"):
+            engine = await stack.enter_async_context(build_async_engine_client(args))
+        with phases.phase("first token"):
+            app = await _build(engine, args)
+            await _first_token(engine)
+        ready()
+        log.info("serving on %s", address)
+        serving = asyncio.create_task(serve_http(app, sock=sock, **_http_options(args)))
+        await asyncio.sleep(0)
+        told = _note_signals()
+        closing = await serving
+    # As in vLLM: the engine is ended first, then the last answers are awaited.
+    try:
+        await closing
+    finally:
+        sock.close()
+    if not told.is_set():
+        raise RuntimeError("vLLM's engine process died; its own log lines above say why")
+
+
+def _note_signals() -> threading.Event:
+    """Return an event that is set once the process is told to stop.
+
+    vLLM's server ends in the same way when it is told to and when its engine dies. Its signal handlers are the
+    event loop's, which hears of a signal through a file descriptor, so Python's handler is free to take note.
+    """
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    return told
+
+
+async def _build(engine: EngineClient, args: Namespace) -> FastAPI:
+    tasks = await engine.get_supported_tasks()
+    app = build_app(args, tasks, engine.model_config)
+    app.include_router(chat_router([key for key in (args.api_key or [envs.VLLM_API_KEY]) if key]))
+    await init_app_state(engine, app.state, args, tasks)
+    return app
+
+
+async def _first_token(engine: EngineClient) -> None:
+    """Let the engine generate one token, so that /health means that it can."""
+    if "generate" not in await engine.get_supported_tasks():
+        return
+    params = SamplingParams(max_tokens=1, temperature=0.0)
+    async for _ in engine.generate("Hello", params, request_id="kaitobus-first-token"):
+        pass
+
+
+def _http_options(args: Namespace) -> dict[str, object]:
+    """Return uvicorn's options from vLLM's flags."""
+    same = ("host", "port", "ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "ssl_cert_reqs", "ssl_ciphers")
+    headers = ("h11_max_incomplete_event_size", "h11_max_header_count", "enable_ssl_refresh")
+    options = {name: getattr(args, name) for name in (*same, *headers)}
+    log_config = get_uvicorn_log_config(args)
+    return {
+        **options,
+        "log_level": args.uvicorn_log_level,
+        "access_log": not args.disable_uvicorn_access_log,
+        "timeout_keep_alive": envs.VLLM_HTTP_TIMEOUT_KEEP_ALIVE,
+        **({} if log_config is None else {"log_config": log_config}),
+    }

@@ -1,0 +1,64 @@
+"""A real Kubernetes control plane for the whole session, on free ports, in a folder of its own."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from deploy.local.binaries import ensure_control_plane
+from deploy.local.controlplane import ControlPlane
+
+Kubectl = Callable[..., Awaitable[str]]
+
+
+FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test here its two minutes without its fixtures: the first session may have to build Kubernetes."""
+    for item in items:
+        if item.path.is_relative_to(FOLDER) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(120, func_only=True))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def control_plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ControlPlane]:
+    """Start etcd, API server, controller-manager and scheduler; end all four with the session.
+
+    Its `kubeconfig` is the administrator's. The first session on a machine gets the programs, which may
+    take minutes; later ones start in a few seconds.
+    """
+    binaries = await ensure_control_plane(_say)
+    plane = await ControlPlane.prepare(binaries, tmp_path_factory.mktemp("kubernetes"))
+    try:
+        await plane.start()
+        yield plane
+    finally:
+        await plane.stop()
+
+
+@pytest.fixture
+def kubectl(control_plane: ControlPlane) -> Kubectl:
+    """Run kubectl against the control plane: arguments, and what it reads from stdin; returns its stdout."""
+    # kubectl keeps a cache in HOME, and in the working folder when there is none.
+    home = {"HOME": str(control_plane.config.state), "KUBECONFIG": str(control_plane.kubeconfig)}
+
+    async def run(*arguments: str, stdin: str = "") -> str:
+        process = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).with_name("kubectl")), *arguments,
+            env={"PATH": os.defpath, **home},
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        output, errors = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+        assert process.returncode == 0, f"kubectl {' '.join(arguments)}: {errors.decode()}"
+        return output.decode()
+
+    return run
