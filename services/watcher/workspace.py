@@ -6,9 +6,10 @@ from datetime import datetime
 
 from pydantic import Field, ValidationError
 
-from services.chassis.kube import JsonObject
+from services.chassis.kube import JsonObject, dig_dicts, dig_str
 from services.chassis.settle import readable
 from services.contracts.base import Contract
+from services.contracts.conditions import ConditionType
 from services.contracts.messages import Message
 from services.contracts.status import WorkspaceStatus
 from services.contracts.workspace import FINALIZER, WorkspaceSpec
@@ -69,8 +70,13 @@ def read(obj: JsonObject) -> Workspace:
 
 
 def _status(raw: object) -> WorkspaceStatus:
-    """The status; an unreadable one (of another controller, or edited by hand) counts as none."""
+    """The status, without conditions of types that we do not have: another controller may have left them.
+
+    One that cannot be read all the same (edited by hand) counts as none.
+    """
+    known = dict(raw) if isinstance(raw, dict) else {}
+    known["conditions"] = [c for c in dig_dicts(known, "conditions") if dig_str(c, "type") in tuple(ConditionType)]
     try:
-        return WorkspaceStatus.model_validate(raw)
+        return WorkspaceStatus.model_validate(known)
     except ValidationError:
         return WorkspaceStatus()

@@ -1,0 +1,5 @@
+"""Run with `python -m services.scheduler`."""
+
+from services.scheduler.app import main
+
+main()

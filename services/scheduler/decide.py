@@ -1,0 +1,140 @@
+"""Decides on the plan of a workspace. Pure: the same inputs give the same decision.
+
+A plan is sticky. It stands while what it was made from is the same, and it changes only when the user
+changes the spec, or when its offer failed and the user left the choice to us.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from services.contracts.base import Contract
+from services.contracts.conditions import Condition, ConditionType, Reason, false, true
+from services.contracts.errors import Failure
+from services.contracts.messages import Report, WorkspaceState
+from services.contracts.offers import Offers
+from services.contracts.plan import Plan, SetAside, Workload
+from services.contracts.subjects import ServiceName
+from services.scheduler.catalog import Catalogue
+from services.scheduler.known_skus import KnownSkus
+from services.scheduler.make_plan import make_plan
+from services.scheduler.refusal import Refusal
+
+SET_ASIDE_FOR: Final = timedelta(minutes=10)
+"""How long an offer that failed is not planned again."""
+LIVE_FOR: Final = timedelta(seconds=90)
+"""A provider that has not renewed its offers for so long is not there."""
+WAIT_FOR_OFFERS: Final = 5.0
+
+
+class Decision(Contract):
+    """What to publish: the plan if there is one, and the condition that tells of it."""
+
+    plan: Plan | None
+    condition: Condition
+    next_step: str | None = None
+    again: float | None = None
+    """Seconds until it is worth looking again though nothing happens."""
+
+
+def decide(
+    state: WorkspaceState,
+    previous: Plan | None,
+    offers: Sequence[Offers],
+    catalogue: Catalogue,
+    known: KnownSkus,
+    reports: Sequence[Report],
+    now: datetime,
+) -> Decision:
+    """Keep the previous plan, make a new one, or say why there can be none."""
+    inputs = digest(state)
+    failure = _spent(previous, reports)
+    choice_is_ours = state.spec.resource.instance_type is None
+    if previous is not None and previous.inputs == inputs and not (failure and choice_is_ours):
+        return _planned(previous)
+    aside = _set_aside(previous, failure if previous and previous.inputs == inputs else None, now)
+    live = [o for o in offers if now - o.published_at <= LIVE_FOR]
+    made = make_plan(state, live, aside, catalogue, known)
+    if isinstance(made, Refusal):
+        return _refused(made, previous, aside, now)
+    return _planned(_follow(previous, made.model_copy(update={"inputs": inputs, "set_aside": aside})))
+
+
+def digest(state: WorkspaceState) -> str:
+    """A digest of what a plan depends on. The message's version, or a plan of before, are not part of it."""
+    relevant = {key: value for key, value in state.annotations.items() if "kaito.sh/" in key}
+    text = [state.spec.digest(), *(f"{k}={v}" for part in (relevant, state.configs) for k, v in sorted(part.items()))]
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
+
+
+def _spent(plan: Plan | None, reports: Sequence[Report]) -> Failure | None:
+    """The failure for which another offer should be tried, if the present plan's provider reports one."""
+    for report in reports:
+        current = plan is not None and report.provider == plan.provider and report.plan_revision == plan.revision
+        if (
+            current
+            and report.service is ServiceName.PROVISIONER
+            and report.failure
+            and report.failure.code.spends_offer
+        ):
+            return report.failure
+    return None
+
+
+def _set_aside(previous: Plan | None, failure: Failure | None, now: datetime) -> tuple[SetAside, ...]:
+    """The offers that are not to be planned now: those of before that still count, and the one that just failed."""
+    kept = [aside for aside in previous.set_aside if aside.until > now] if previous else []
+    if previous is not None and failure is not None:
+        kept.append(
+            SetAside(
+                provider=previous.provider,
+                instance_type=previous.instance_type,
+                code=failure.code,
+                message=failure.message,
+                until=now + SET_ASIDE_FOR,
+            )
+        )
+    return tuple(kept)
+
+
+def _follow(previous: Plan | None, plan: Plan) -> Plan:
+    """Number the new plan, and remember every provider that was asked before."""
+    if previous is None:
+        return plan.model_copy(update={"revision": 1, "providers": (plan.provider,)})
+    providers = tuple(dict.fromkeys((*previous.providers, plan.provider)))
+    return plan.model_copy(update={"revision": previous.revision + 1, "providers": providers})
+
+
+def _planned(plan: Plan) -> Decision:
+    simulated = "Simulated: " if plan.simulated else ""
+    nodes = "1 node" if plan.nodes == 1 else f"{plan.nodes} nodes"
+    text = f"{simulated}{nodes} of {plan.instance_type} from provider {plan.provider}. {' '.join(plan.why)}"
+    warnings = f" Warning: {' '.join(plan.warnings)}" if plan.warnings else ""
+    if plan.workload is Workload.TUNING and not plan.simulated:
+        return Decision(
+            plan=None,
+            condition=false(
+                ConditionType.PLAN_READY,
+                Reason.TUNING_NOT_SUPPORTED,
+                f"It would take {text}{warnings} This version does not run fine-tuning, so no node is bought for it.",
+            ),
+            next_step="Nothing happens until the Workspace is deleted or changed.",
+        )
+    return Decision(plan=plan, condition=true(ConditionType.PLAN_READY, Reason.PLANNED, f"{text}{warnings}"))
+
+
+def _refused(refusal: Refusal, previous: Plan | None, aside: Sequence[SetAside], now: datetime) -> Decision:
+    """No plan can be made. What was planned before stays: it may be serving."""
+    tried = "".join(f" {a.instance_type} of {a.provider} failed: {a.message}" for a in aside)
+    again = min([(a.until - now).total_seconds() for a in aside], default=None)
+    if refusal.waits:
+        again = WAIT_FOR_OFFERS
+    return Decision(
+        plan=previous,
+        condition=false(ConditionType.PLAN_READY, refusal.reason, f"{refusal.message}{tried}"),
+        next_step=refusal.next_step,
+        again=max(1.0, again) if again is not None else None,
+    )

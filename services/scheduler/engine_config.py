@@ -1,0 +1,109 @@
+"""The user's engine settings: the ConfigMap that `inference.config` names, key `inference_config.yaml`. Pure.
+
+The map under `vllm` holds flags of vLLM by name; they win over what is planned, but for those that the
+plan must decide itself, because nodes and GPUs are bought by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import yaml
+from pydantic import Field
+
+from services.contracts.base import Contract
+from services.contracts.workspace import CONFIG_KEY_INFERENCE
+
+DECIDED_BY_PLAN = frozenset(
+    {
+        "model",
+        "served-model-name",
+        "host",
+        "port",
+        "tensor-parallel-size",
+        "pipeline-parallel-size",
+        "data-parallel-size",
+        "api-key",
+    }
+)
+
+
+class EngineConfig(Contract):
+    """What the user set: the context length and utilisation, which sizing needs, and all other flags as text."""
+
+    max_model_len: int | None = None
+    gpu_memory_utilization: float | None = None
+    flags: dict[str, str] = Field(default_factory=dict)
+
+
+class BadConfig(Exception):
+    """The ConfigMap's content cannot be used; the message says what to change."""
+
+
+def read_config(configs: Mapping[str, str]) -> EngineConfig:
+    """Read the settings. Raises BadConfig with a sentence for the user."""
+    text = configs.get(CONFIG_KEY_INFERENCE)
+    if text is None:
+        return EngineConfig()
+    flags = _flags(_parse(text))
+    decided = sorted(DECIDED_BY_PLAN & flags.keys())
+    if decided:
+        raise BadConfig(f"{CONFIG_KEY_INFERENCE}: remove {', '.join(decided)} from vllm: the plan decides it.")
+    return EngineConfig(
+        max_model_len=_whole(flags.pop("max-model-len", None), "max-model-len"),
+        gpu_memory_utilization=_share(flags.pop("gpu-memory-utilization", None), "gpu-memory-utilization"),
+        flags=flags,
+    )
+
+
+def _parse(text: str) -> Mapping[object, object]:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadConfig(f"{CONFIG_KEY_INFERENCE} is not YAML: {_first_line(error)}") from error
+    vllm = content.get("vllm", {}) if isinstance(content, dict) else content
+    if content is None or vllm is None:
+        return {}
+    if not isinstance(content, dict) or not isinstance(vllm, dict):
+        raise BadConfig(f"{CONFIG_KEY_INFERENCE} must hold a map named vllm, with vLLM's flags by name.")
+    return vllm
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _flags(raw: Mapping[object, object]) -> dict[str, str]:
+    """Flags by their names with dashes; true is a switch, false and null leave the flag out."""
+    named = {str(name).lstrip("-").replace("_", "-"): value for name, value in raw.items()}
+    return {name: _text(name, value) for name, value in named.items() if value is not None and value is not False}
+
+
+def _text(name: str, value: object) -> str:
+    if value is True:
+        return ""
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    raise BadConfig(
+        f"{CONFIG_KEY_INFERENCE}: vllm.{name} must be a text, a number or true/false; write maps as JSON text."
+    )
+
+
+def _whole(text: str | None, name: str) -> int | None:
+    if text is None or text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise BadConfig(f"{CONFIG_KEY_INFERENCE}: vllm.{name} must be a whole number above 0; it is {text!r}.")
+    return int(text)
+
+
+def _share(text: str | None, name: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise BadConfig(f"{CONFIG_KEY_INFERENCE}: vllm.{name} must be above 0 and at most 1; it is {text!r}.")
+    return value

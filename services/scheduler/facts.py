@@ -1,0 +1,134 @@
+"""What is known of models and machines: the rows of `presets/`, as frozen values.
+
+Sizes are in GiB, a machine's prices in US dollars an hour, lengths in tokens.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+KV_ELEMENT_BYTES = 2
+"""A value in the cache is bfloat16 or float16, unless the model's flags ask for fp8."""
+
+
+class Facts(BaseModel):
+    """A frozen row. A key that no field has is a spelling mistake in the data, and refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelFacts(Facts):
+    """A model: what it weighs, how it is built, and the settings with which vLLM serves it.
+
+    `kv_upper_bound` says that some layers keep a window, a state or a compressed cache, so that a token costs less
+    than `kv_bytes_per_token` in truth. `flags` are further flags of vLLM without dashes; an empty value is a switch.
+    """
+
+    id: str
+    license: str
+    weights_gib: float = Field(gt=0)
+    disk_gib: int = Field(gt=0)
+    context: int = Field(gt=0)
+    architecture: str
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    kv_heads: int = Field(gt=0)
+    head_dim: int = Field(gt=0)
+    hidden_size: int | None = None
+    intermediate_size: int | None = None
+    vocab_size: int | None = None
+    kv_lora_rank: int | None = None
+    qk_rope_head_dim: int | None = None
+    indexer_bytes_per_layer: int = 0
+    kv_upper_bound: bool = False
+    quantization: str | None = None
+    load_format: Literal["auto", "mistral"] = "auto"
+    tool_call_parser: str | None = None
+    reasoning_parser: str | None = None
+    flags: dict[str, str] = Field(default_factory=dict)
+    gated: bool = False
+    transformers: bool = False
+    tunable: bool = False
+
+    @property
+    def name(self) -> str:
+        """The short name under which the model is served: the last part of its id, in lower case."""
+        return self.id.rsplit("/", maxsplit=1)[-1].lower()
+
+    @property
+    def attention(self) -> Literal["mha", "gqa", "mqa", "mla"]:
+        """How heads share the cache: each its own, in groups, all one, or one latent vector (MLA)."""
+        if self.kv_lora_rank is not None:
+            return "mla"
+        if self.kv_heads == self.heads:
+            return "mha"
+        return "mqa" if self.kv_heads == 1 else "gqa"
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes that one token takes in the cache of the whole model, on however many GPUs that is spread."""
+        return self.layers * self.kv_bytes_per_layer
+
+    @property
+    def kv_bytes_per_layer(self) -> int:
+        """Bytes that one token takes in the cache of one layer."""
+        if self.kv_lora_rank is not None:
+            latent = self.kv_lora_rank + (self.qk_rope_head_dim or 0)
+            return latent * KV_ELEMENT_BYTES + self.indexer_bytes_per_layer
+        element = 1 if self.flags.get("kv-cache-dtype", "").startswith("fp8") else KV_ELEMENT_BYTES
+        return 2 * self.kv_heads * self.head_dim * element
+
+
+class Gone(Facts):
+    """A name that was served once; `message` tells what to use instead."""
+
+    name: str
+    message: str
+
+
+class Unknown(Facts):
+    """A name that the catalogue does not hold; `suggestions` are the names that look most like it, best first."""
+
+    name: str
+    suggestions: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """A sentence for the person who wrote the name."""
+        hint = f" Did you mean {' or '.join(self.suggestions)}?" if self.suggestions else ""
+        return f"The catalogue has no model '{self.name}'.{hint}"
+
+
+class Sku(Facts):
+    """A machine of a cloud. `gpu_memory_gib` is one GPU's nominal memory, `gpu_usable_gib` what its driver reports.
+
+    `memory_gib` and `vcpus` are the host's. A SKU that is not `runnable` says in `because` why.
+    """
+
+    name: str
+    gpus: int = Field(gt=0)
+    gpu_model: str
+    gpu_memory_gib: float = Field(gt=0)
+    gpu_usable_gib: float | None = None
+    compute_capability: float | None = None
+    vendor: Literal["nvidia", "amd", "aws"]
+    vcpus: int | None = None
+    memory_gib: int | None = None
+    nvme: bool = False
+    interconnect: Literal["nvlink", "pcie"] | None = None
+    price_per_hour: float | None = None
+    retired: date | None = None
+    replacement: str | None = None
+    warning: str | None = None
+    runnable: bool = True
+    because: str | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences that whoever plans this machine must see: its age, and that the cloud has retired it."""
+        instead = f"; use {self.replacement} instead" if self.replacement else ""
+        gone = f"{self.name} was retired by its cloud on {self.retired}{instead}." if self.retired else None
+        return tuple(sentence for sentence in (self.warning, gone) if sentence)

@@ -1,0 +1,162 @@
+"""Makes a plan for a workspace from what is offered now, or says why there is none. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.contracts.base import Contract
+from services.contracts.conditions import Reason
+from services.contracts.messages import WorkspaceState
+from services.contracts.offers import Offers
+from services.contracts.plan import Engine, Fixed, Plan, PlannedModel, PodResources, Prediction, SetAside, Workload
+from services.contracts.workspace import (
+    ANNOTATION_ENABLE_LB,
+    ANNOTATION_PROVIDER,
+    ANNOTATION_RUNTIME,
+    LABEL_WORKSPACE,
+    LABEL_WORKSPACE_NAMESPACE,
+    LabelSelector,
+)
+from services.scheduler.catalog import Catalogue
+from services.scheduler.choose import Candidate, Wanted, choose
+from services.scheduler.engine_config import BadConfig, EngineConfig, read_config
+from services.scheduler.engine_settings import engine_settings
+from services.scheduler.facts import ModelFacts
+from services.scheduler.known_skus import KnownSkus
+from services.scheduler.refusal import Refusal
+
+GPU_TAINT = "sku=gpu:NoSchedule"
+DISK_BESIDE_WEIGHTS_GIB = 80
+"""Disk for the image and the system beside the weights, as KAITO."""
+
+
+class Subject(Contract):
+    """What is to be planned: the model with its settings; no model for a pod of the user's own."""
+
+    model: ModelFacts | None = None
+    config: EngineConfig = EngineConfig()
+
+
+def make_plan(
+    state: WorkspaceState,
+    offers: Sequence[Offers],
+    aside: Sequence[SetAside],
+    catalogue: Catalogue,
+    known: KnownSkus,
+) -> Plan | Refusal:
+    """The plan by the best offer that fits and was not set aside. Its revision and inputs are the caller's to set."""
+    subject = _subject(state, catalogue)
+    if isinstance(subject, Refusal):
+        return subject
+    resource = state.spec.resource
+    wanted = Wanted(
+        model=subject.model,
+        context=subject.config.max_model_len,
+        utilization=subject.config.gpu_memory_utilization,
+        instance_type=resource.instance_type,
+        nodes=resource.count or 1,
+        provider=state.annotations.get(ANNOTATION_PROVIDER),
+        tuning=state.spec.tuning is not None,
+    )
+    chosen = choose(wanted, offers, aside, known)
+    return chosen if isinstance(chosen, Refusal) else _plan(state, subject, chosen)
+
+
+def _subject(state: WorkspaceState, catalogue: Catalogue) -> Subject | Refusal:
+    if state.annotations.get(ANNOTATION_RUNTIME) == "transformers":
+        return Refusal(
+            reason=Reason.INVALID_SPEC,
+            message=f"This version serves with vLLM only: remove the annotation {ANNOTATION_RUNTIME}: transformers.",
+        )
+    if state.spec.resource.partition is not None:
+        return Refusal(
+            reason=Reason.INVALID_SPEC,
+            message="This version uses whole GPUs only: remove resource.partition.",
+        )
+    preset = state.spec.preset
+    if preset is None:
+        return Subject()
+    found = catalogue.resolve(preset.name)
+    if not isinstance(found, ModelFacts):
+        return Refusal(reason=Reason.UNKNOWN_PRESET, message=found.message)
+    try:
+        return Subject(model=found, config=EngineConfig() if state.spec.tuning else read_config(state.configs))
+    except BadConfig as error:
+        return Refusal(reason=Reason.INVALID_CONFIG, message=str(error))
+
+
+def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:
+    spec, sizing, offer = state.spec, chosen.sizing, chosen.offer
+    workload = _workload(state)
+    labels = _labels(spec.resource.label_selector)
+    model = subject.model
+    return Plan(
+        revision=1,
+        generation=state.generation,
+        workload=workload,
+        provider=chosen.provider,
+        instance_type=offer.instance_type,
+        nodes=chosen.nodes,
+        simulated=chosen.simulated,
+        model=_model(state, model) if model else None,
+        engine=_engine(subject, chosen) if model and workload is Workload.INFERENCE else None,
+        template=dict(spec.inference.template) if spec.inference and spec.inference.template else None,
+        pod=PodResources(
+            gpus=sizing.gpus_per_node if sizing else offer.gpus,
+            memory_gib=sizing.memory_gib if sizing and not offer.gpus else None,
+        ),
+        node_labels={**labels, LABEL_WORKSPACE: state.name, LABEL_WORKSPACE_NAMESPACE: state.namespace},
+        taints=(GPU_TAINT,) if offer.gpus else (),
+        disk_gib=round(model.weights_gib + DISK_BESIDE_WEIGHTS_GIB) if model else DISK_BESIDE_WEIGHTS_GIB,
+        adapters=_adapters(state),
+        load_balancer=state.annotations.get(ANNOTATION_ENABLE_LB, "").lower() == "true",
+        prediction=_prediction(chosen),
+        cost_per_hour=chosen.cost_per_hour,
+        why=chosen.why,
+        warnings=chosen.warnings,
+        fixed=Fixed(
+            instance_type=spec.resource.instance_type,
+            labels=labels,
+            preset=spec.preset.name.lower() if spec.preset else None,
+            workload=workload,
+        ),
+    )
+
+
+def _workload(state: WorkspaceState) -> Workload:
+    if state.spec.tuning is not None:
+        return Workload.TUNING
+    return Workload.INFERENCE if state.spec.preset is not None else Workload.TEMPLATE
+
+
+def _labels(selector: LabelSelector) -> dict[str, str]:
+    """The selector as labels. The watcher lets only plain maps through; labels of our own are set by us."""
+    labels = dict(selector.match_labels or {})
+    labels |= {e.key: e.values[0] for e in selector.match_expressions or () if e.values}
+    return {key: value for key, value in labels.items() if not key.startswith("kaito.sh/")}
+
+
+def _model(state: WorkspaceState, model: ModelFacts) -> PlannedModel:
+    preset = state.spec.preset
+    options = preset.preset_options if preset else None
+    return PlannedModel(
+        id=model.id,
+        name=model.name,
+        weights_gib=model.weights_gib,
+        token_secret=options.model_access_secret if options else None,
+    )
+
+
+def _adapters(state: WorkspaceState) -> tuple[str, ...]:
+    adapters = state.spec.inference.adapters if state.spec.inference else None
+    return tuple(a.source.name or "" for a in adapters or () if a.source)
+
+
+def _engine(subject: Subject, chosen: Candidate) -> Engine:
+    if subject.model is None or chosen.sizing is None:
+        raise ValueError("an engine is planned for a sized model")
+    return engine_settings(subject.model, subject.config, chosen.sizing, on_cpu=not chosen.offer.gpus)
+
+
+def _prediction(chosen: Candidate) -> Prediction | None:
+    return chosen.sizing.prediction() if chosen.sizing else None

@@ -1,0 +1,163 @@
+"""The shell around the decisions: reads what they need from the bus, publishes what they decide.
+
+Every pass starts from what is there now, so it may be repeated, and two processes may do it at once: of two
+plans for one workspace the second is refused by the server, and its author reads again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Final
+
+from services.chassis.bus import Bus, Last
+from services.chassis.settle import Again
+from services.contracts import subjects
+from services.contracts.conditions import Condition
+from services.contracts.messages import Demand, PlanState, Report, WorkspaceState
+from services.contracts.offers import Offers
+from services.contracts.plan import Plan
+from services.contracts.subjects import ServiceName
+from services.scheduler.catalog import Catalogue
+from services.scheduler.decide import Decision, decide
+from services.scheduler.demands import demands_for
+from services.scheduler.known_skus import KnownSkus
+from services.scheduler.release import Release, release
+
+log = logging.getLogger(__name__)
+
+SOON: Final = 1.0
+OFFERS_FOR: Final = 1.0
+"""Seconds for which a reading of the offers serves all workspaces."""
+
+
+class OfferBook:
+    """The offers of all providers, read at most once a second however many workspaces ask."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._lock = asyncio.Lock()
+        self._read_at = float("-inf")
+        self._offers: tuple[Offers, ...] = ()
+
+    async def read(self) -> tuple[Offers, ...]:
+        """The offers."""
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if now - self._read_at > OFFERS_FOR:
+                self._offers = await self._bus.offers()
+                self._read_at = now
+            return self._offers
+
+
+class Scheduler:
+    """Plans one workspace at a time; several side by side for different workspaces."""
+
+    def __init__(self, bus: Bus, catalogue: Catalogue, known: KnownSkus) -> None:
+        self._bus = bus
+        self._catalogue = catalogue
+        self._known = known
+        self._offers = OfferBook(bus)
+
+    async def on_workspace(self, state: WorkspaceState) -> Again | None:
+        """What a user wants has changed, or is looked at again."""
+        return await self._pass(state)
+
+    async def on_report(self, report: Report) -> Again | None:
+        """The deployer or a provisioner reports: an offer may have failed, or something may have been let go."""
+        if report.service is ServiceName.SCHEDULER or not (report.failure or report.released):
+            return None
+        state = await self._bus.newest(WorkspaceState, subjects.workspace(report.namespace, report.name))
+        if state is None or state.uid != report.uid:
+            return None
+        return await self._pass(state)
+
+    async def _pass(self, state: WorkspaceState) -> Again | None:
+        last = await self._bus.last(PlanState, subjects.plan(state.namespace, state.name))
+        plan = _newest_plan(state, last.message)
+        reports = await self._reports(state, plan)
+        if state.deleting:
+            return await self._release(state, last, release(state, plan, reports))
+        offers = await self._offers.read()
+        decision = decide(state, plan, offers, self._catalogue, self._known, reports, datetime.now(UTC))
+        return await self._carry_out(state, last, decision)
+
+    async def _reports(self, state: WorkspaceState, plan: Plan | None) -> list[Report]:
+        """The newest reports of the deployer and of every provider that was ever asked."""
+        where = (state.namespace, state.name)
+        names = [subjects.report(ServiceName.DEPLOYER, *where)]
+        names += (
+            [subjects.report(ServiceName.PROVISIONER, *where, provider) for provider in plan.providers] if plan else []
+        )
+        found = await asyncio.gather(*(self._bus.newest(Report, name) for name in names))
+        return [report for report in found if report and report.uid == state.uid]
+
+    async def _carry_out(self, state: WorkspaceState, last: Last[PlanState], decision: Decision) -> Again | None:
+        if decision.plan is not None:
+            await self._publish_plan(_plan_state(state, decision.plan), last)
+            for demand in demands_for(state, decision.plan):
+                await self._demand(demand)
+        await self._report(state, decision.plan, decision.condition, decision.next_step)
+        return Again(decision.again) if decision.again else None
+
+    async def _publish_plan(self, wanted: PlanState, last: Last[PlanState]) -> None:
+        if last.message != wanted:
+            await self._bus.publish(wanted, expect=last.sequence)
+
+    async def _demand(self, wanted: Demand) -> None:
+        """Publish a demand that is new. A provider that has nothing is not told to let go of it."""
+        last = await self._bus.last(Demand, wanted.subject)
+        nothing = wanted.nodes == 0 and (last.message is None or last.message.uid != wanted.uid)
+        if last.message != wanted and not nothing:
+            await self._bus.publish(wanted, expect=last.sequence)
+
+    async def _release(self, state: WorkspaceState, last: Last[PlanState], step: Release) -> Again | None:
+        if step.plan is not None:
+            await self._publish_plan(step.plan, last)
+        for demand in step.demands:
+            last_demand = await self._bus.last(Demand, demand.subject)
+            if last_demand.message != demand:
+                await self._bus.publish(demand, expect=last_demand.sequence)
+        if step.done:
+            await self._bus.publish_if_new(_report(state, None, (), None, released=True))
+            return None
+        return Again(SOON)
+
+    async def _report(
+        self, state: WorkspaceState, plan: Plan | None, condition: Condition, next_step: str | None
+    ) -> None:
+        await self._bus.publish_if_new(_report(state, plan, (condition,), next_step))
+
+
+def _newest_plan(state: WorkspaceState, published: PlanState | None) -> Plan | None:
+    """The plan to go on from: that of the status, or the one on the bus if it is of this workspace and newer."""
+    known = [state.plan] if state.plan else []
+    if published is not None and published.uid == state.uid:
+        known.append(published.plan)
+    return max(known, key=lambda plan: plan.revision, default=None)
+
+
+def _plan_state(state: WorkspaceState, plan: Plan) -> PlanState:
+    return PlanState(namespace=state.namespace, name=state.name, uid=state.uid, generation=state.generation, plan=plan)
+
+
+def _report(
+    state: WorkspaceState,
+    plan: Plan | None,
+    conditions: tuple[Condition, ...],
+    next_step: str | None,
+    *,
+    released: bool = False,
+) -> Report:
+    return Report(
+        namespace=state.namespace,
+        name=state.name,
+        uid=state.uid,
+        generation=state.generation,
+        plan_revision=plan.revision if plan else 0,
+        service=ServiceName.SCHEDULER,
+        conditions=conditions,
+        next_step=next_step,
+        released=released,
+    )

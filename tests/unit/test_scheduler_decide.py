@@ -1,0 +1,297 @@
+"""What the scheduler decides: which offer, when a plan is kept, and when it is made anew."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.contracts.conditions import Reason
+from services.contracts.errors import Failure, FailureCode
+from services.contracts.messages import Report, WorkspaceState
+from services.contracts.offers import Offer, Offers
+from services.contracts.plan import Plan
+from services.contracts.subjects import ServiceName
+from services.contracts.workspace import (
+    Adapter,
+    DataDestination,
+    DataSource,
+    Inference,
+    LabelSelector,
+    Preset,
+    Resource,
+    Tuning,
+    WorkspaceSpec,
+)
+from services.scheduler.catalog import load_catalogue
+from services.scheduler.decide import SET_ASIDE_FOR, Decision, decide
+from services.scheduler.demands import demands_for
+from services.scheduler.known_skus import load_known_skus
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+CATALOGUE, KNOWN = load_catalogue(), load_known_skus()
+
+
+def gpu(
+    name: str, memory: float, price: float | None, *, gpus: int = 1, capability: float = 8.0, **more: object
+) -> Offer:
+    return Offer.model_validate(
+        {
+            "instance_type": name, "gpus": gpus, "gpu_model": "A100", "gpu_memory_gib": memory,
+            "cuda_compute_capability": capability, "price_per_hour": price, **more,
+        }
+    )  # fmt: skip
+
+
+A10 = gpu("A10", 22, 1.0, capability=8.6)
+A100 = gpu("A100", 79, 3.7)
+V100 = gpu("Standard_NC6s_v3", 15.7, 3.06, capability=7.0, retired=date(2025, 9, 30), replacement="A10")
+CLOUD = Offers(provider="cloud", offers=(A10, A100, V100), published_at=NOW)
+FAKE = Offers(provider="fake", simulated=True, offers=(A10, A100, V100, gpu("cheap", 79, 0.1)), published_at=NOW)
+LAPTOP = Offers(
+    provider="local",
+    offers=tuple(Offer(instance_type=f"local-{n}gi", memory_gib=n, price_per_hour=0) for n in (64, 8)),
+    published_at=NOW,
+)  # fmt: skip
+
+
+def workspace(
+    preset: str = "llama-3.1-8b-instruct",
+    instance_type: str | None = None,
+    *,
+    annotations: dict[str, str] | None = None,
+    config: str | None = None,
+    tuning: bool = False,
+    adapters: tuple[Adapter, ...] | None = None,
+) -> WorkspaceState:
+    part: dict[str, object] = {"inference": Inference(preset=Preset(name=preset), adapters=adapters)}
+    if tuning:
+        source, output = (
+            DataSource(urls=("https://example.org/d.parquet",)),
+            DataDestination(image="r/i", image_push_secret="s"),
+        )
+        part = {"tuning": Tuning(preset=Preset(name=preset), method="qlora", input=source, output=output)}
+    resource = Resource(instance_type=instance_type, label_selector=LabelSelector(match_labels={"apps": "x"}))
+    return WorkspaceState(
+        namespace="default", name="w", uid="u1", generation=1, resource_version="7", created_at=NOW,
+        spec=WorkspaceSpec.model_validate({"resource": resource, **part}),
+        annotations=annotations or {}, configs={"inference_config.yaml": config} if config else {},
+    )  # fmt: skip
+
+
+def decided(
+    state: WorkspaceState,
+    offers: tuple[Offers, ...] = (CLOUD,),
+    previous: Plan | None = None,
+    reports: tuple[Report, ...] = (),
+    now: datetime = NOW,
+) -> Decision:
+    return decide(state, previous, offers, CATALOGUE, KNOWN, reports, now)
+
+
+def planned(*args: object, **kwargs: object) -> Plan:
+    plan = decided(*args, **kwargs).plan  # type: ignore[arg-type]  # handed through as they are
+    assert plan is not None
+    return plan
+
+
+def failure(plan: Plan, code: FailureCode = FailureCode.QUOTA_EXCEEDED) -> Report:
+    return Report(
+        namespace="default", name="w", uid="u1", generation=1, plan_revision=plan.revision, provider=plan.provider,
+        service=ServiceName.PROVISIONER,
+        failure=Failure(code=code, message="no quota in eastus", instance_type=plan.instance_type),
+    )  # fmt: skip
+
+
+def test_the_cheapest_that_fits_is_chosen_when_none_is_named() -> None:
+    plan = planned(workspace())
+    assert (plan.provider, plan.instance_type, plan.nodes, plan.cost_per_hour) == ("cloud", "A10", 1, 1.0)
+
+
+def test_a_size_too_small_is_passed_over() -> None:
+    assert planned(workspace("phi-4")).instance_type == "A100"
+
+
+def test_what_needs_several_nodes_is_only_rehearsed() -> None:
+    small = (gpu("small", 22, 0.1),)
+    real = decided(workspace("phi-4"), (CLOUD.model_copy(update={"offers": small}),))
+    assert "serves a model on one node" in real.condition.message
+    rehearsed = decided(workspace("phi-4"), (FAKE.model_copy(update={"offers": small}),))
+    assert rehearsed.plan is not None
+    assert rehearsed.plan.nodes == 2
+    assert "only rehearsed" in rehearsed.condition.message
+
+
+def test_a_named_size_is_taken_even_if_another_is_cheaper() -> None:
+    assert planned(workspace(instance_type="a100")).instance_type == "A100"
+
+
+def test_a_real_offer_comes_before_a_cheaper_simulated_one() -> None:
+    assert planned(workspace(), (CLOUD, FAKE)).provider == "cloud"
+
+
+def test_only_a_simulated_offer_gives_a_simulated_plan() -> None:
+    decision = decided(workspace(), (FAKE,))
+    assert decision.plan is not None
+    assert decision.plan.simulated
+    assert decision.condition.message.startswith("Simulated: ")
+
+
+def test_a_retired_size_is_never_chosen_but_planned_with_a_warning_when_named() -> None:
+    decision = decided(workspace("phi-3-mini-4k-instruct", "Standard_NC6s_v3"))
+    assert decision.plan is not None
+    assert "retired by its cloud on 2025-09-30" in decision.condition.message
+    assert "Use A10 instead" in decision.condition.message
+    assert "older than today's vLLM wants" in decision.condition.message
+
+
+def test_a_large_model_is_not_put_on_a_machine_without_gpu_unless_asked_for() -> None:
+    assert planned(workspace(), (LAPTOP, FAKE)).provider == "fake"
+    named = workspace(annotations={"kaito.sh/provider": "local"})
+    assert planned(named, (LAPTOP, FAKE)).provider == "local"
+
+
+def test_a_small_model_runs_without_gpu() -> None:
+    plan = planned(workspace("smollm2-135m-instruct"), (LAPTOP, FAKE))
+    assert (plan.instance_type, plan.pod.gpus, plan.simulated) == ("local-8gi", 0, False)
+
+
+def test_the_provider_that_an_annotation_names_is_the_only_one_asked() -> None:
+    decision = decided(workspace(annotations={"kaito.sh/provider": "azure"}), (CLOUD, FAKE))
+    assert (decision.plan, decision.condition.reason) == (None, Reason.WAITING_FOR_PROVIDER)
+    assert "Provisioners running: cloud, fake" in decision.condition.message
+    assert decision.again
+
+
+def test_a_provider_that_stopped_renewing_its_offers_is_not_there() -> None:
+    stale = CLOUD.model_copy(update={"published_at": NOW - timedelta(minutes=5)})
+    assert decided(workspace(), (stale,)).condition.reason == Reason.WAITING_FOR_PROVIDER
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "words"),
+    [
+        (workspace("phi-3-mini-4k"), Reason.UNKNOWN_PRESET, "Did you mean phi-3-mini-4k-instruct"),
+        (workspace("falcon-7b"), Reason.UNKNOWN_PRESET, "no longer served"),
+        (workspace(instance_type="Standard_NC6s_v4"), Reason.UNKNOWN_INSTANCE_TYPE, "Did you mean Standard_NC6s_v3"),
+        (workspace(instance_type="p5.48xlarge"), Reason.WAITING_FOR_PROVIDER, "is a size of aws"),
+        (workspace("phi-4", "A100", config="vllm: {max-model-len: 999999}"), Reason.MODEL_DOES_NOT_FIT, "16384"),
+        (workspace(config="vllm: [1]"), Reason.INVALID_CONFIG, "map named vllm"),
+        (workspace(annotations={"kaito.sh/runtime": "transformers"}), Reason.INVALID_SPEC, "vLLM only"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_planned_says_what_to_change(state: WorkspaceState, reason: Reason, words: str) -> None:
+    decision = decided(state)
+    assert decision.plan is None
+    assert (decision.condition.reason, words in decision.condition.message) == (reason, True), (
+        decision.condition.message
+    )
+
+
+def test_a_named_size_too_small_names_the_cheapest_that_fits() -> None:
+    small = Offers(provider="cloud", offers=(gpu("tiny", 4, 0.1), A100), published_at=NOW)
+    decision = decided(workspace(instance_type="tiny"), (small,))
+    assert decision.condition.reason == Reason.MODEL_DOES_NOT_FIT
+    assert "The cheapest that fits is A100" in decision.condition.message
+
+
+def test_the_users_engine_settings_reach_the_plan() -> None:
+    plan = planned(workspace(config="vllm: {max-model-len: 4096, max_num_seqs: 8}"))
+    assert plan.engine is not None
+    assert (plan.engine.max_model_len, plan.engine.flags["max-num-seqs"]) == (4096, "8")
+
+
+def test_a_plan_stands_while_nothing_it_was_made_from_changes() -> None:
+    plan = planned(workspace())
+    cheaper = CLOUD.model_copy(update={"offers": (gpu("new", 79, 0.01), *CLOUD.offers)})
+    assert planned(workspace(), (cheaper,), previous=plan) == plan
+
+
+def test_a_plan_outlives_its_provider() -> None:
+    plan = planned(workspace())
+    assert planned(workspace(), (), previous=plan) == plan
+
+
+def test_a_changed_spec_gives_the_next_revision() -> None:
+    plan = planned(workspace())
+    changed = planned(workspace(config="vllm: {max-model-len: 4096}"), previous=plan)
+    assert changed.revision == plan.revision + 1
+
+
+def test_a_change_that_cannot_be_planned_keeps_the_plan_and_says_so() -> None:
+    plan = planned(workspace())
+    decision = decided(workspace(config="vllm: [1]"), previous=plan)
+    assert (decision.plan, decision.condition.reason) == (plan, Reason.INVALID_CONFIG)
+
+
+def test_an_offer_that_fails_is_set_aside_and_the_next_is_planned() -> None:
+    plan = planned(workspace())
+    second = planned(workspace(), previous=plan, reports=(failure(plan),))
+    assert (second.instance_type, second.revision) == ("A100", 2)
+    assert [(a.instance_type, a.code) for a in second.set_aside] == [("A10", FailureCode.QUOTA_EXCEEDED)]
+
+
+def test_a_failure_that_passes_by_itself_changes_nothing() -> None:
+    plan = planned(workspace())
+    assert planned(workspace(), previous=plan, reports=(failure(plan, FailureCode.THROTTLED),)) == plan
+
+
+def test_a_named_size_that_fails_is_not_replaced_by_another() -> None:
+    plan = planned(workspace(instance_type="A10"))
+    assert planned(workspace(instance_type="A10"), previous=plan, reports=(failure(plan),)) == plan
+
+
+def test_when_all_offers_failed_their_words_are_told_and_it_is_tried_again_later() -> None:
+    first = planned(workspace())
+    second = planned(workspace(), previous=first, reports=(failure(first),))
+    decision = decided(workspace(), previous=second, reports=(failure(second),))
+    assert "A10 of cloud failed: no quota in eastus" in decision.condition.message
+    assert decision.again is not None
+    assert decision.again <= SET_ASIDE_FOR.total_seconds()
+
+
+def test_an_offer_is_tried_again_after_a_while() -> None:
+    first = planned(workspace())
+    second = planned(workspace(), previous=first, reports=(failure(first),))
+    later = NOW + SET_ASIDE_FOR + timedelta(seconds=1)
+    offers = CLOUD.model_copy(update={"published_at": later})
+    third = planned(workspace(), (offers,), previous=second, reports=(failure(second),), now=later)
+    assert third.instance_type == "A10"
+
+
+def test_the_old_provider_lets_go_before_the_new_one_is_asked() -> None:
+    first = planned(workspace())
+    other = Offers(provider="other", offers=(gpu("B", 79, 9.0),), published_at=NOW)
+    only_a10 = CLOUD.model_copy(update={"offers": (A10,)})
+    second = planned(workspace(), (only_a10, other), previous=first, reports=(failure(first),))
+    assert [(d.provider, d.nodes) for d in demands_for(workspace(), second)] == [("cloud", 0), ("other", 1)]
+
+
+def test_nodes_are_demanded_with_the_labels_that_pods_are_pinned_to() -> None:
+    plan = planned(workspace(annotations={"cloud.kaito.sh/zone": "2", "fake.kaito.sh/fail": "x"}))
+    (demand,) = demands_for(workspace(annotations={"cloud.kaito.sh/zone": "2"}), plan)
+    assert demand.labels == plan.node_labels == {
+        "apps": "x", "kaito.sh/workspace": "w", "kaito.sh/workspacenamespace": "default"
+    }  # fmt: skip
+    assert demand.parameters == {"zone": "2"}
+
+
+def test_tuning_on_real_machines_buys_nothing_and_says_so() -> None:
+    decision = decided(workspace("phi-4", tuning=True))
+    assert (decision.plan, decision.condition.reason) == (None, Reason.TUNING_NOT_SUPPORTED)
+
+
+def test_tuning_is_rehearsed_on_simulated_machines() -> None:
+    assert planned(workspace("phi-4", tuning=True), (FAKE,)).simulated
+
+
+def test_the_gated_model_without_token_is_planned_with_a_warning() -> None:
+    assert any("gated" in warning for warning in planned(workspace()).warnings)
+
+
+@given(st.permutations([CLOUD, FAKE, LAPTOP]), st.permutations([A10, A100, V100]))
+def test_the_order_of_offers_does_not_matter(offers: list[Offers], sizes: list[Offer]) -> None:
+    shuffled = tuple(o.model_copy(update={"offers": tuple(sizes)}) if o is CLOUD else o for o in offers)
+    assert planned(workspace(), shuffled) == planned(workspace(), (CLOUD, FAKE, LAPTOP))
