@@ -50,7 +50,7 @@ class Candidate(Contract):
 
     @property
     def rank(self) -> tuple[bool, bool, float, float, int, float, str, str]:
-        """Real before simulated, known price before unknown, cheap; then newer, fewer, smaller machines, and by name."""
+        """Real before simulated, known price before unknown, cheap; then newer, fewer, smaller machines; by name."""
         cost, offer = self.cost_per_hour, self.offer
         return (
             self.simulated,

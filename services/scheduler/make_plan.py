@@ -26,8 +26,8 @@ from services.scheduler.known_skus import KnownSkus
 from services.scheduler.refusal import Refusal
 
 GPU_TAINT = "sku=gpu:NoSchedule"
-DISK_BESIDE_WEIGHTS_GIB = 80
-"""Disk for the image and the system beside the weights, as KAITO."""
+DISK_GIB = 80
+"""Disk for the image and the system where the model is not known."""
 
 
 class Subject(Contract):
@@ -107,7 +107,7 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:
         ),
         node_labels={**labels, LABEL_WORKSPACE: state.name, LABEL_WORKSPACE_NAMESPACE: state.namespace},
         taints=(GPU_TAINT,) if offer.gpus else (),
-        disk_gib=round(model.weights_gib + DISK_BESIDE_WEIGHTS_GIB) if model else DISK_BESIDE_WEIGHTS_GIB,
+        disk_gib=model.disk_gib if model else DISK_GIB,
         adapters=_adapters(state),
         load_balancer=state.annotations.get(ANNOTATION_ENABLE_LB, "").lower() == "true",
         prediction=_prediction(chosen),

@@ -22,8 +22,11 @@ SAFE_SHARE = 0.95
 """Part of the predicted cache that a single request may count on: vLLM refuses to start if the cache is smaller."""
 CPU_CACHE_GIB = 1
 """Least cache on a machine without a GPU (VLLM_CPU_KVCACHE_SPACE)."""
-CPU_RUNTIME_GIB = 2.5
-"""vLLM's three Python processes without weights and cache; measured 1.8 with a model of 135 M parameters."""
+CPU_RUNTIME_GIB = 2.4
+"""vLLM's three Python processes without weights and cache; measured 1.8 to 2.1 with a model of 135 M parameters."""
+CPU_WIDENING = 2
+"""On a CPU vLLM computes in float32, and so do 16-bit weights and cache take twice their size. In bfloat16 its
+rounding was seen to change the answer of a small model: to a question with one right answer it gave another."""
 LONG_STEP, SHORT_STEP = 8192, 2048
 """Tokens that vLLM computes in one step: the long one on Hopper or newer with `LARGE_GPU_GIB`, else the short one."""
 LARGE_GPU_GIB, HOPPER = 70, 9.0
@@ -128,7 +131,9 @@ def size(
 
 
 def dtype_on(model: ModelFacts, machine: Machine) -> str:
-    """What vLLM computes in: float16 on GPUs older than Ampere, which lack bfloat16; else what the weights ask for."""
+    """What vLLM computes in: float32 without a GPU, float16 on GPUs older than Ampere, which lack bfloat16."""
+    if not machine.gpus and not model.quantization:
+        return "float32"
     if machine.gpus and machine.cuda_compute_capability is not None and machine.cuda_compute_capability < 8.0:
         return "float16"
     return "auto" if model.quantization else "bfloat16"
@@ -201,8 +206,10 @@ def _on_cpu(model: ModelFacts, machine: Machine, context: int | None) -> Sizing 
     if model.quantization in _GPU_ONLY:
         return DoesNotFit(reason=f"{model.id} has {model.quantization} weights, which vLLM runs on GPUs only.")
     longest = context or min(LEAST_CONTEXT, model.context)
-    cache = _cpu_cache_gib(longest, model.kv_bytes_per_token)
-    weights = weights_gib(model, Split())
+    widening = 1 if model.quantization else CPU_WIDENING
+    per_token = model.kv_bytes_per_token * widening
+    cache = _cpu_cache_gib(longest, per_token)
+    weights = weights_gib(model, Split()) * widening
     needed = weights + cache + CPU_RUNTIME_GIB
     if needed > machine.memory_gib:
         return DoesNotFit(
@@ -215,8 +222,8 @@ def _on_cpu(model: ModelFacts, machine: Machine, context: int | None) -> Sizing 
         weights_gib=weights,
         activation_gib=CPU_RUNTIME_GIB,
         kv_cache_gib=cache,
-        kv_bytes_per_token=model.kv_bytes_per_token,
-        kv_tokens=kv_tokens(cache, model.kv_bytes_per_token),
+        kv_bytes_per_token=per_token,
+        kv_tokens=kv_tokens(cache, per_token),
         max_model_len=longest,
         memory_gib=needed,
         total_gib=machine.memory_gib,

@@ -21,10 +21,8 @@ def released(service: ServiceName, provider: str | None = None, uid: str = "u1")
     )
 
 
-def step(
-    reports: list[Report], *providers: str, state: WorkspaceState = STATE
-) -> tuple[bool, list[tuple[str, int]], bool]:
-    made = release(state, plan(*providers), reports)
+def step(reports: list[Report], *providers: str) -> tuple[bool, list[tuple[str, int]], bool]:
+    made = release(STATE, plan(*providers), reports)
     return made.plan is not None and made.plan.retired, [(d.provider, d.nodes) for d in made.demands], made.done
 
 
