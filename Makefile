@@ -50,7 +50,7 @@ fmt: $(READY) ## format, and mend what ruff can mend
 	$(BIN)/ruff format .
 
 crds: $(READY) ## write deploy/crds from the Workspace model
-	$(BIN)/python -m deploy.crds
+	$(BIN)/python -m deploy.crds.generate
 
 lock: $(READY) ## write requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.lock \

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
+from deploy.local.logs import log_tail
 from deploy.local.process import ProcessSpec
 
 _ASK_SECONDS = 5.0
 _PAUSE = 0.1
-_TAIL_BYTES = 8192
-_TAIL_LINES = 12
 
 
 class NotAnswering(Exception):
@@ -35,7 +34,7 @@ def wait_for_all(specs: Sequence[ProcessSpec], limit: float, ready: Callable[[st
                 ready(name)
         left = [spec for spec in left if problems[spec.name] is not None]
         if left and time.monotonic() > deadline:
-            raise NotAnswering("\n".join(_complaint(spec, problems[spec.name], limit) for spec in left))
+            raise NotAnswering(_complaint(left, problems, limit))
         time.sleep(_PAUSE if left else 0)
 
 
@@ -44,7 +43,8 @@ def problem(spec: ProcessSpec) -> str | None:
     if spec.ready is None:
         return None
     # No proxy of the environment: the process is on this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=spec.ready.ca_file))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), tls)
     try:
         with opener.open(spec.ready.url, timeout=_ASK_SECONDS):
             return None
@@ -64,16 +64,8 @@ def _problems(body: bytes) -> str:
     return "; ".join(f"{k}: {v}" for k, v in problems.items()) if isinstance(problems, dict) else str(found)[:200]
 
 
-def _complaint(spec: ProcessSpec, problem: str | None, limit: float) -> str:
-    return f"{spec.name} was not ready after {limit:.0f} s: {problem}.\n{log_tail(spec.log_path)}"
-
-
-def log_tail(path: Path) -> str:
-    """The last lines of a log, indented, and where the rest is."""
-    try:
-        with path.open("rb") as log:
-            log.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            last = log.read().decode(errors="replace").splitlines()[-_TAIL_LINES:]
-    except FileNotFoundError:
-        return f"It has written no log ({path})."
-    return "\n".join(["Its last lines:", *(f"    {line[:300]}" for line in last), f"The whole log: {path}"])
+def _complaint(left: Sequence[ProcessSpec], problems: Mapping[str, str | None], limit: float) -> str:
+    """What each lacks; the log of the first alone, since the others often wait for it."""
+    lines = [f"{spec.name} was not ready after {limit:.0f} s: {problems[spec.name]}." for spec in left]
+    lines += [f"The log of {spec.name}: {spec.log_path}" for spec in left[1:]]
+    return "\n".join([*lines, f"{left[0].name}: {log_tail(left[0].log_path)}"])

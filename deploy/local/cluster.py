@@ -47,12 +47,17 @@ def _check_unchanged(before: LocalState | None, path: Path | None) -> None:
     )
 
 
-def start_control_plane(binaries: Binaries, folder: Path, note: Callable[[str], None]) -> list[Supervised]:
-    """Start what does not run yet of the control plane, and return its processes. Raises ProcessError."""
+def start_control_plane(binaries: Binaries, folder: Path, note: Callable[[str], None]) -> ControlPlane:
+    """Start what does not run yet of the control plane. Raises ProcessError."""
     control_plane = asyncio.run(_start(binaries, folder, note))
     link = own_kubeconfig(folder)
     link.unlink(missing_ok=True)
     link.symlink_to(control_plane.kubeconfig.relative_to(folder))
+    return control_plane
+
+
+def supervised(control_plane: ControlPlane) -> list[Supervised]:
+    """Its processes, for the supervisor."""
     return [Supervised(spec=spec, run_folder=control_plane.run_folder) for spec in control_plane.processes]
 
 

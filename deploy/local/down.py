@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deploy.local.cluster import KUBERNETES
 from deploy.local.nats import NATS
+from deploy.local.nodes import end_nodes
 from deploy.local.process import RunningProcess, is_alive, terminate
 from deploy.local.records import records
 from deploy.local.state import LocalState, read_state
@@ -40,7 +41,7 @@ async def _end_all(folder: Path, steps: Steps) -> None:
     with steps.step("Services"):
         await _end(services)
     with steps.step("Nodes and their pods"):
-        await _end_nodes(folder / "nodes")
+        await end_nodes(folder / "nodes")
     with steps.step("NATS"):
         await _end([own[NATS]] if NATS in own else [])
     with steps.step("Kubernetes control plane"):
@@ -50,13 +51,6 @@ async def _end_all(folder: Path, steps: Steps) -> None:
 
 async def _end(processes: Iterable[RunningProcess]) -> None:
     await asyncio.gather(*(terminate(process) for process in processes if is_alive(process)))
-
-
-async def _end_nodes(folder: Path) -> None:
-    """The node agents, which end their pods when told to; then pods of agents that were killed before."""
-    agents = records(folder / "instances")
-    await _end(agents)
-    await _end(process for process in records(folder) if process not in agents)
 
 
 async def _end_control_plane(run_folder: Path) -> None:

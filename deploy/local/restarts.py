@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
-STEADY = 30.0
+LONGEST_PAUSE = 5.0
+STEADY = 10.0
 """Seconds of life after which a death counts as the first one again."""
 
 

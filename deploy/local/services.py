@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from deploy.local.process import ProcessSpec, Ready
 from deploy.local.state import LocalState
@@ -18,7 +17,7 @@ MODULES = {
 }
 """What is started, by process name. One provisioner process serves one provider."""
 
-IMAGE = "kaitobus-inference:local"
+IMAGE = "kaitobus/inference:local"
 """The image that pods name here; the node agent runs it as a process of the engine's environment."""
 
 
@@ -48,12 +47,3 @@ def _process(state: LocalState, name: str, module: str, port: int, own: Mapping[
         ready=Ready(url=f"http://127.0.0.1:{port}/readyz"),
         log_path=state.logs / f"{name}.log",
     )
-
-
-def node_environment(state: LocalState, images: Path, model: Path) -> dict[str, str]:
-    """What the local provisioner needs to run node agents: where they live, and how images become processes."""
-    return {
-        "KAITOBUS_LOCAL_STATE_DIR": str(state.node_folder),
-        "KAITOBUS_LOCAL_IMAGES": str(images),
-        "KAITOBUS_LOCAL_MODEL_DIR": str(model),
-    }

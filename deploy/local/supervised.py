@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from deploy.local.process import ProcessSpec
@@ -14,13 +14,17 @@ from deploy.local.state import write_private
 
 
 class Supervised(BaseModel):
-    """A process to keep running. With `with_environment` it inherits the whole environment of `up`."""
+    """A process to keep running. With `with_environment` it inherits the whole environment of `up`.
+
+    A `paused` one was stopped by a person and is left alone.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     spec: ProcessSpec
     run_folder: Path
     with_environment: bool = False
+    paused: bool = False
 
 
 _List = TypeAdapter(tuple[Supervised, ...])
@@ -45,22 +49,28 @@ def turn(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
     The lock is the kernel's (flock), so it goes with the process that held it.
     """
-    with (folder / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting()
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager
 def turn_if_free(folder: Path) -> Iterator[bool]:
     """As `turn`, but never waits: False where another is at it."""
-    with (folder / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

@@ -52,6 +52,9 @@ class Keeper:
     def look(self) -> None:
         """Look at every process once."""
         for item in read_list(self._folder):
+            if item.paused:
+                self._restarts.pop(item.spec.name, None)
+                continue
             known = self._restarts.get(item.spec.name, Restarts())
             self._restarts[item.spec.name] = self._keep(item, known, time.monotonic())
 

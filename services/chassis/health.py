@@ -89,6 +89,7 @@ class HealthServer:
         self._metrics = metrics
         config = uvicorn.Config(
             self._app,
+            interface="asgi3",
             host=settings.http_host,
             port=settings.http_port,
             log_config=None,

@@ -191,7 +191,7 @@ def _differs(wanted: StreamConfig | ConsumerConfig, found: StreamConfig | Consum
 
 def _fields_differ(wanted: object, found: object, fields: Iterable[str]) -> bool:
     pairs = ((getattr(wanted, field), getattr(found, field)) for field in fields)
-    return any(a is not None and a != b for a, b in pairs)
+    return any(a and a != b for a, b in pairs)  # what is not set is the server's to choose
 
 
 def _filters(config: ConsumerConfig) -> set[str]:

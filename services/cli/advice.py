@@ -50,7 +50,7 @@ ADVICE: Mapping[str, str] = {
     Reason.NODE_CLAIM_NOT_READY: "The provisioner keeps asking its cloud.",
     Reason.NODE_NOT_READY: _NODES,
     Reason.RESOURCE_NOT_READY: _NODES,
-    Reason.INFERENCE_PENDING: "The engine starts and loads the model; a small one takes half a minute, a large one many.",
+    Reason.INFERENCE_PENDING: "The engine starts and loads the model; half a minute for a small one, many for a large.",
     Reason.INFERENCE_PENDING_NODES: _NODES,
     Reason.IMAGE_PULL_ERROR: "Kubernetes tries again, with pauses that grow up to 5 minutes. Check the image's name "
     "and its pull secret.",

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import yaml
 from rich.console import Console
 
+from deploy.local.kubectl import kubectl
 from deploy.local.state import CHECKOUT, LocalState
-from deploy.local.up import kubectl
 from services.chassis.kube.objects import dig_str
 from services.cli.commands.trace import trace
 from services.cli.completions import answer

@@ -13,7 +13,7 @@ ERROR_TYPE = "Kaito-Error-Type"
 ORIGINAL_SUBJECT = "Kaito-Original-Subject"
 DELIVERED = "Kaito-Delivered"
 
-_OWN = (ERROR, ERROR_TYPE, ORIGINAL_SUBJECT, DELIVERED)
+_NOT_ITS_OWN = ("Kaito-", "Nats-")
 
 
 class Letter(BaseModel):
@@ -30,7 +30,10 @@ class Letter(BaseModel):
     error_type: str
     delivered: str
     headers: dict[str, str]
-    """Those that the message had when it was published."""
+    """Those that it had when it was published, but for NATS' own.
+
+    Published again, the same Nats-Msg-Id would be dropped as a repetition, and an expected sequence is of then.
+    """
     body: bytes
 
 
@@ -45,15 +48,6 @@ def read_letter(stored: Stored) -> Letter:
         error=stored.headers.get(ERROR, ""),
         error_type=stored.headers.get(ERROR_TYPE, ""),
         delivered=stored.headers.get(DELIVERED, ""),
-        headers={name: value for name, value in stored.headers.items() if name not in _OWN},
+        headers={name: value for name, value in stored.headers.items() if not name.startswith(_NOT_ITS_OWN)},
         body=stored.message.body,
     )
-
-
-def retry_headers(letter: Letter) -> dict[str, str]:
-    """The headers to publish it with again.
-
-    Those of NATS itself go: the same Nats-Msg-Id would be dropped as a repetition, and an expected sequence
-    is of another time.
-    """
-    return {name: value for name, value in letter.headers.items() if not name.startswith("Nats-")}

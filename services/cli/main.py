@@ -10,6 +10,7 @@ from services.cli.commands.chat import chat
 from services.cli.commands.dlq import dlq
 from services.cli.commands.down import down
 from services.cli.commands.get import get
+from services.cli.commands.processes import ps, start, stop
 from services.cli.commands.trace import trace
 from services.cli.commands.up import up
 from services.cli.commands.why import why
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (up, down, get, why, trace, chat):
+for command in (up, down, get, why, trace, chat, ps, stop, start):
     app.command()(command)
 app.add_typer(dlq, name="dlq")
 

@@ -8,7 +8,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
 from services.cli.errors import CliError
-from services.cli.letters import Letter, read_letter, retry_headers
+from services.cli.letters import Letter, read_letter
 from services.cli.streams import from_raw
 from services.contracts.subjects import Stream
 
@@ -31,7 +31,7 @@ async def publish_again(js: JetStreamContext, letter: Letter) -> None:
     it would put an older state in the place of a newer one.
     """
     sequence = await _sequence_if_newest(js, letter)
-    headers = retry_headers(letter) | {"Nats-Expected-Last-Subject-Sequence": str(sequence)}
+    headers = letter.headers | {"Nats-Expected-Last-Subject-Sequence": str(sequence)}
     try:
         await js.publish(letter.subject, letter.body, stream=Stream.HISTORY, headers=headers)
     except APIError as error:

@@ -78,7 +78,7 @@ class Proxied:
 
 async def find_way(cluster: Cluster, workspace: WorkspaceView) -> Way:
     """The way to a ready Workspace's model. Raises CliError where nothing answers there, and says why."""
-    _check_answers(workspace)
+    check_answers(workspace)
     service = await cluster.kube.get(ObjectRef(SERVICES, workspace.name, workspace.namespace))
     if service is None:
         raise CliError(f"Workspace {workspace.name} has no Service yet. kaitobus why {workspace.name} says more.")
@@ -88,7 +88,8 @@ async def find_way(cluster: Cluster, workspace: WorkspaceView) -> Way:
     return Proxied(cluster, workspace.namespace, workspace.name)
 
 
-def _check_answers(workspace: WorkspaceView) -> None:
+def check_answers(workspace: WorkspaceView) -> None:
+    """Raise CliError, with the reason, where no model can answer."""
     name = workspace.name
     if workspace.simulated:
         raise CliError(f"Workspace {name} is simulated: no model stands behind it, so nothing answers.")

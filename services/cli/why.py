@@ -155,9 +155,14 @@ def _cloud_words(workspace: WorkspaceView) -> tuple[Words, ...]:
 
 
 def _kubernetes_words(failing: StatusCondition, notes: Sequence[Note]) -> tuple[Words, ...]:
-    """The newest warning about each object that the condition's message does not repeat already."""
-    newest = {note.about: note for note in notes if note.message not in failing.message}
+    """The newest warning about each object, but for those that say what the condition says."""
+    newest = {note.about: note for note in notes if not _same(note.message, failing.message)}
     return tuple(Words(source=note.about, text=f"{note.reason}: {note.message}") for note in newest.values())
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether one message holds the other."""
+    return bool(one and other) and (one in other or other in one)
 
 
 def _explanation(workspace: WorkspaceView, verdict: Verdict, summary: str, **found: object) -> Explanation:

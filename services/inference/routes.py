@@ -44,7 +44,7 @@ def chat_router(api_keys: Sequence[str]) -> APIRouter:
 
 async def answer(asked: ChatBody, raw_request: Request) -> JSONResponse:
     """Let the engine answer: as a chat where the model has a chat template, else by going on with the prompt."""
-    handler = raw_request.app.state.openai_serving_chat
+    handler = getattr(raw_request.app.state, "openai_serving_chat", None)
     if handler is None:
         return refusal(400, "The model served here does not generate text.")
     how = request_fields(asked.generate_kwargs or GenerateKwargs())

@@ -16,8 +16,9 @@ from vllm.entrypoints.launchers.api_server.entry import build_async_engine_clien
 from vllm.entrypoints.launchers.app import build_app
 from vllm.entrypoints.launchers.launcher import serve_http, setup_server
 from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config
+from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.logger import configure_logging_from_args
-from vllm.sampling_params import SamplingParams
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 from services.inference.logs import LOGGER
@@ -45,11 +46,11 @@ async def serve(args: Namespace, phases: Phases, ready: Callable[[], None]) -> N
             engine = await stack.enter_async_context(build_async_engine_client(args))
         with phases.phase("first token"):
             app = await _build(engine, args)
-            await _first_token(engine)
+            await _first_token(app)
         ready()
         log.info("serving on %s", address)
         serving = asyncio.create_task(serve_http(app, sock=sock, **_http_options(args)))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # serve_http sets its signal handlers in its first step; ours come on top
         told = _note_signals()
         closing = await serving
     # As in vLLM: the engine is ended first, then the last answers are awaited.
@@ -81,13 +82,17 @@ async def _build(engine: EngineClient, args: Namespace) -> FastAPI:
     return app
 
 
-async def _first_token(engine: EngineClient) -> None:
-    """Let the engine generate one token, so that /health means that it can."""
-    if "generate" not in await engine.get_supported_tasks():
+async def _first_token(app: FastAPI) -> None:
+    """Let the engine answer with one token, on the way a client's request takes, so that /health means it can."""
+    handler = getattr(app.state, "openai_serving_completion", None)
+    if handler is None:
+        log.info("the model does not generate text: no first token to wait for")
         return
-    params = SamplingParams(max_tokens=1, temperature=0.0)
-    async for _ in engine.generate("Hello", params, request_id="kaitobus-first-token"):
-        pass
+    request = CompletionRequest(prompt="Hello", max_tokens=1, temperature=0.0)
+    response = await handler.create_completion(request)
+    failure = response.error.message if isinstance(response, ErrorResponse) else None
+    if failure is not None:
+        raise RuntimeError(f"the engine gave no first token: {failure}")
 
 
 def _http_options(args: Namespace) -> dict[str, object]:

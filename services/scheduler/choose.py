@@ -175,7 +175,8 @@ def _explained(candidates: Sequence[Candidate]) -> Candidate:
     cost = "free" if not best.cost_per_hour else f"${best.cost_per_hour:g} an hour"
     if best.cost_per_hour is None:
         cost = "of unknown price"
-    others = f"the cheapest of {len(candidates)} offers that fit" if len(candidates) > 1 else "the only offer that fits"
+    rivals = sum(candidate.simulated == best.simulated for candidate in candidates)
+    others = f"the cheapest of {rivals} offers that fit" if rivals > 1 else "the only offer that fits"
     return best.model_copy(update={"why": (*best.why, f"It is {others}, {cost}.")})
 
 

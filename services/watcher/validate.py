@@ -6,6 +6,7 @@ dropped by older servers, so everything is looked at here too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from services.contracts.base import Contract
@@ -27,6 +28,12 @@ RESERVED = "kaito.sh/"
 PERFORMANCE_MODES = ("balanced", "interactivity", "throughput")
 IMAGE_FAMILIES = ("ubuntu", "azurelinux")
 
+LONGEST_NAME = 52
+"""A StatefulSet puts its name, a dash and a hash of ten into a label of its pods; labels hold 63 characters."""
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+"""A DNS-1035 label: what a Service may be called."""
+_LABEL_VALUE = re.compile(r"(?=.{0,63}$)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+
 
 class Problem(Contract):
     """Why a workspace cannot be planned as it is."""
@@ -43,7 +50,7 @@ def find_problem(workspace: Workspace) -> Problem | None:
     """The first thing that is wrong with what the user wrote; None if it can be planned."""
     if workspace.spec is None:
         return Problem(reason=Reason.INVALID_SPEC, message=f"The spec cannot be read: {workspace.unreadable}")
-    for message in _invalid(workspace.spec, workspace.metadata.annotations):
+    for message in (*_invalid_name(workspace.metadata.name), *_invalid(workspace.spec, workspace.metadata.annotations)):
         return Problem(reason=Reason.INVALID_SPEC, message=message)
     plan = workspace.status.plan
     for message in _changed(plan.fixed, fixed_part(workspace.spec)) if plan else ():
@@ -76,8 +83,19 @@ def plain_labels(selector: LabelSelector) -> dict[str, str] | None:
         values = expression.values or ()
         if expression.operator is not LabelSelectorOperator.IN or len(values) != 1:
             return None
-        labels[expression.key] = values[0]
+        if labels.setdefault(expression.key, values[0]) != values[0]:
+            return None  # no node carries two values of one label
     return {key: value for key, value in labels.items() if not key.startswith(RESERVED)}
+
+
+def _invalid_name(name: str) -> Iterator[str]:
+    """Kubernetes takes longer names for a Workspace than for the StatefulSet and the Service it becomes."""
+    if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
+        yield (
+            f"metadata.name must begin with a letter, have small letters, digits and dashes only, and at most "
+            f"{LONGEST_NAME} characters: the StatefulSet and the Service are named after it. "
+            "Create the Workspace under another name."
+        )
 
 
 def _invalid(spec: WorkspaceSpec, annotations: Mapping[str, str]) -> Iterator[str]:
@@ -88,13 +106,19 @@ def _invalid(spec: WorkspaceSpec, annotations: Mapping[str, str]) -> Iterator[st
     if labels is None:
         yield (
             "resource.labelSelector must be a plain map of labels: use matchLabels, or matchExpressions with "
-            "operator In and exactly one value."
+            "operator In and exactly one value, and one value for each label."
         )
     elif not labels:
         yield (
             "resource.labelSelector needs at least one label of your own, such as matchLabels: {apps: my-model}; "
             f"labels under {RESERVED} do not count."
         )
+    for key, value in (labels or {}).items():
+        if not _LABEL_VALUE.fullmatch(value):
+            yield (
+                f"resource.labelSelector: {value!r} cannot be the value of the label {key} on a node: use at most 63 "
+                "letters, digits, dashes, underscores and dots, with a letter or digit at both ends."
+            )
     if spec.inference:
         yield from _invalid_inference(spec.inference)
     if spec.tuning:

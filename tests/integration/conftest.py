@@ -36,8 +36,16 @@ class NatsServer:
     async def start(self) -> None:
         binary = shutil.which("nats-server") or str(Path(sys.executable).with_name("nats-server"))
         self._process = await asyncio.create_subprocess_exec(
-            binary, "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.store),
-            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            binary,
+            "-a",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-js",
+            "-sd",
+            str(self.store),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
         )
         async with asyncio.timeout(10):
             while not await _listening(self.port):

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import aiohttp
 import pytest
 
 from services.chassis.bus import Bus
@@ -23,8 +24,13 @@ from tests.integration.conftest import NatsServer, service
 def state(name: str = "w", generation: int = 1, version: str = "1") -> WorkspaceState:
     spec = WorkspaceSpec(resource=Resource(label_selector=LabelSelector(match_labels={"a": "b"})))
     return WorkspaceState(
-        namespace="default", name=name, uid=f"uid-{name}", generation=generation, resource_version=version,
-        spec=spec, created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        namespace="default",
+        name=name,
+        uid=f"uid-{name}",
+        generation=generation,
+        resource_version=version,
+        spec=spec,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
 
 
@@ -212,3 +218,38 @@ async def test_readiness_fails_when_the_consumer_is_gone(bus: Bus, nats_server: 
         assert await made.health.problems() == {}
         await bus.js.delete_consumer(Stream.WORKSPACES, "scheduler-workspaces")
         assert "does not exist" in (await made.health.problems())["bus"]
+
+
+async def test_a_topology_that_is_as_declared_is_left_alone(bus: Bus) -> None:
+    metrics = Metrics()
+    assert not await Topology(bus.js, metrics).ensure()
+    assert all(sample.value == 0 for metric in metrics.repairs.collect() for sample in metric.samples)
+
+
+async def test_a_stream_that_somebody_changed_is_changed_back(bus: Bus) -> None:
+    config = (await bus.js.stream_info(Stream.PLANS)).config
+    config.max_msgs_per_subject = 5
+    await bus.js.update_stream(config)
+    await Topology(bus.js, Metrics()).ensure()
+    assert (await bus.js.stream_info(Stream.PLANS)).config.max_msgs_per_subject == 1
+
+
+async def test_the_probes_answer_over_http(bus: Bus, nats_server: NatsServer) -> None:
+    made = scheduler(nats_server, lambda _: None)
+    base = f"http://127.0.0.1:{made.settings.http_port}"
+    async with running(made), aiohttp.ClientSession() as http:
+        async with asyncio.timeout(15):
+            while await _status(http, f"{base}/readyz") != 200:
+                await asyncio.sleep(0.05)
+        assert await _status(http, f"{base}/livez") == 200
+        assert await _status(http, f"{base}/nothing") == 404
+        async with http.get(f"{base}/metrics") as answer:
+            assert "kaitobus_messages_handled" in await answer.text()
+
+
+async def _status(http: aiohttp.ClientSession, url: str) -> int:
+    try:
+        async with http.get(url) as answer:
+            return answer.status
+    except aiohttp.ClientConnectionError:
+        return 0

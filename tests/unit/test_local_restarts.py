@@ -27,7 +27,7 @@ def test_the_first_death_is_mended_at_once() -> None:
     assert pauses([1.0]) == [0.0]
 
 
-def test_pauses_double_up_to_half_a_minute_while_it_keeps_dying() -> None:
+def test_pauses_double_up_to_a_limit_while_it_keeps_dying() -> None:
     found = pauses([0.1] * 12)
 
     assert found[:4] == [0.0, 0.5, 1.0, 2.0]

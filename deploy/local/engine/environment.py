@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import subprocess
 import sys
 import venv
 from pathlib import Path
@@ -77,7 +78,7 @@ def ensure_engine(progress: Progress) -> EngineEnv:
             if not (env.home / COMPLETE).exists():
                 _build(env, pins(lock_text), progress)
             _write_script(env)
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError) as error:
         raise EngineSetupError(f"The engine's environment {env.home} could not be made: {error}") from error
     return env
 
@@ -131,6 +132,9 @@ def _write_script(env: EngineEnv) -> None:
     """Provide `kaitobus-inference`, the command that the image of a cluster has, for this checkout."""
     script = env.bin / "kaitobus-inference"
     text = SCRIPT.format(python=env.python, repository=str(REPOSITORY))
-    if not script.exists() or script.read_text() != text:
-        script.write_text(text)
-        script.chmod(0o755)
+    if script.exists() and script.read_text() == text:
+        return
+    new = script.with_suffix(".new")
+    new.write_text(text)
+    new.chmod(0o755)
+    new.replace(script)

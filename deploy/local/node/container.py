@@ -43,12 +43,12 @@ class ContainerProcess:
         self._stopped = asyncio.Event()
         self._stopped.set()
 
-    def adopt(self, *, ready: bool) -> None:
-        """Take over what an earlier agent has started. `ready`: whether it was known as ready and started."""
+    def adopt(self, *, started: bool, ready: bool) -> None:
+        """Take over what an earlier agent has started. `started` and `ready`: what was known of it."""
         self.record = recorded_state(self.record.name, self.folder, datetime.now(UTC))
         if isinstance(self.record.state, Running):
             self._begin_watch(runs(self.folder)[-1])
-            self._change(started=ready, ready=ready)
+            self._change(started=started, ready=ready)
 
     @property
     def process_id(self) -> int | None:

@@ -61,7 +61,8 @@ def backoff(crashes: int) -> timedelta:
     """How long a container waits after so many ends in a row: not at all after the first, as with the kubelet."""
     if crashes <= 1:
         return timedelta(0)
-    return min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** min(crashes - 2, 10))
+    doublings = min(crashes - 2, 10)
+    return min(BACKOFF_MOST, BACKOFF_FIRST * (1 << doublings))
 
 
 def crashes_after(before: int, ended: Terminated) -> int:

@@ -139,8 +139,8 @@ class Lifecycle(Contract):
 class Resources(Contract):
     """What a container asks for, and may use at most, as Kubernetes quantities."""
 
-    limits: dict[str, str] = {}
-    requests: dict[str, str] = {}
+    limits: dict[str, str] = Field(default_factory=dict)
+    requests: dict[str, str] = Field(default_factory=dict)
 
 
 class Container(Contract):
@@ -261,8 +261,8 @@ class Metadata(Contract):
     name: str
     namespace: str = "default"
     uid: str
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
     deletion_timestamp: datetime | None = None
     deletion_grace_period_seconds: int | None = None
 
@@ -285,7 +285,7 @@ class ReportedContainer(Contract):
 
     name: str
     ready: bool = False
-    started: bool | None = None
+    started: bool = False
 
 
 class Condition(Contract):
@@ -338,6 +338,7 @@ class Pod(Contract):
         asked = self.metadata.deletion_grace_period_seconds
         return self.spec.termination_grace_period_seconds if asked is None else asked
 
-    def known_ready(self, container: str) -> bool:
-        """Whether the API server was told that the container is ready."""
-        return any(one.ready for one in self.status.container_statuses if one.name == container)
+    def reported(self, container: str) -> ReportedContainer:
+        """What the API server was told last about one of its containers."""
+        told = (one for one in self.status.container_statuses if one.name == container)
+        return next(told, ReportedContainer(name=container))

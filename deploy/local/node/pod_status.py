@@ -34,8 +34,7 @@ def record_of(records: Records, container: Container) -> ContainerRecord:
 
 def initialized(pod: Pod, records: Records) -> bool:
     """Whether every init container has done its work."""
-    states = (record_of(records, container).state for container in pod.spec.init_containers)
-    return all(isinstance(state, Terminated) and state.exit_code == 0 for state in states)
+    return all(is_done(record_of(records, container)) for container in pod.spec.init_containers)
 
 
 def containers_ready(pod: Pod, records: Records) -> bool:
@@ -95,7 +94,7 @@ def conditions(pod: Pod, records: Records, current: Phase, now: datetime) -> lis
     """The pod's conditions: ours, and those that others keep (such as PodScheduled)."""
     over = current in ("Succeeded", "Failed")
     init_done = initialized(pod, records)
-    waiting = [c.name for c in pod.spec.init_containers if not _is_done(record_of(records, c))]
+    waiting = [c.name for c in pod.spec.init_containers if not is_done(record_of(records, c))]
     unready = [c.name for c in pod.spec.containers if not is_ready(record_of(records, c))]
     ready = Condition(type="Ready", status="False" if over or unready else "True")
     if over:
@@ -111,7 +110,8 @@ def conditions(pod: Pod, records: Records, current: Phase, now: datetime) -> lis
     return merged_conditions(pod.status.conditions, mine, timestamp(now))
 
 
-def _is_done(record: ContainerRecord) -> bool:
+def is_done(record: ContainerRecord) -> bool:
+    """Whether an init container has done its work."""
     return isinstance(record.state, Terminated) and record.state.exit_code == 0
 
 
@@ -130,20 +130,20 @@ def merged_conditions(old: Sequence[Condition], new: Sequence[Condition], now: s
     return [condition.to_dict() for condition in merged.values()]
 
 
-def _container_statuses(
-    pod: Pod, containers: Sequence[Container], records: Records, *, init: bool
-) -> list[JsonObject]:
+def _container_statuses(pod: Pod, containers: Sequence[Container], records: Records, *, init: bool) -> list[JsonObject]:
     return [container_status(pod, one, record_of(records, one), init=init) for one in containers]
 
 
 def container_status(pod: Pod, container: Container, record: ContainerRecord, *, init: bool) -> JsonObject:
     """One container's status. Ended and to be started again later, it is shown waiting in CrashLoopBackOff."""
-    state, last = record.state, record.last
+    state: State = record.state
+    last = record.last
     if isinstance(state, Terminated) and not pod.finished and runs_again(state, pod.spec.restart_policy, init=init):
-        state, last = _backing_off(pod, record), state
+        last = state
+        state = _backing_off(pod, record)
     elif state == Waiting() and pod.spec.init_containers and not init:
         state = Waiting("PodInitializing")
-    done = init and _is_done(record)
+    done = init and is_done(record)
     status: JsonObject = {
         "name": container.name,
         "image": container.image,
@@ -170,9 +170,7 @@ def _without_nulls(value: object) -> object:
 
 def _backing_off(pod: Pod, record: ContainerRecord) -> Waiting:
     seconds = int(backoff(record.crashes).total_seconds())
-    return Waiting(
-        "CrashLoopBackOff", f"back-off {seconds}s restarting failed container={record.name} pod={pod.title}"
-    )
+    return Waiting("CrashLoopBackOff", f"back-off {seconds}s restarting failed container={record.name} pod={pod.title}")
 
 
 def state_json(state: State) -> JsonObject:

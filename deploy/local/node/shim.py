@@ -16,7 +16,6 @@ import selectors
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO

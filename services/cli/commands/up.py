@@ -24,10 +24,8 @@ def up(
         if example:
             run_example(state, console)
     except FAILURES as error:
-        raise CliError(str(error)) from error
+        raise CliError(f"{error}\nWhat is started goes on: `make up` tries again, `make down` ends it.") from error
     except KeyboardInterrupt:
-        typer.echo(
-            "\nInterrupted. What has been started goes on; `make up` picks it up, `make down` ends it.", err=True
-        )
+        typer.echo("\nInterrupted. What is started goes on; `make up` picks it up, `make down` ends it.", err=True)
         raise
     say_how_to_go_on(state, console, example=example)

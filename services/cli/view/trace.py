@@ -11,7 +11,7 @@ from rich.text import Text
 
 from services.cli.history import Life
 from services.cli.view.console import make_console, print_json
-from services.cli.view.waterfall import STYLES, lines
+from services.cli.view.waterfall import GAP, STYLES, lines
 from services.cli.waterfall import Span
 from services.contracts.identity import trace_id
 
@@ -26,7 +26,7 @@ def show_trace(life: Life, found: Sequence[Span]) -> None:
     console.print(f"trace {trace_id(life.uid, life.generation):032x}", style="dim")
     for line in lines(found, width, datetime.now(UTC)):
         style = STYLES.get(line.service, "")
-        console.print(Text.assemble((line.label, style), "  ", (line.bar, style), "  ", line.figures))
+        console.print(Text.assemble((line.label, style), GAP, (line.bar, style), GAP, line.figures))
 
 
 def _pipe_width() -> int:

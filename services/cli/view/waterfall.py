@@ -21,8 +21,12 @@ STYLES = {
 }
 """Colours by service."""
 
+GAP = "  "
+"""Between label, bar and figures."""
+
 _MIN_BAR = 12
-_MAX_LABEL = 44
+_MIN_LABEL = 12
+_MAX_LABEL = 52
 
 
 class Line(NamedTuple):
@@ -41,9 +45,10 @@ def lines(found: Sequence[Span], width: int, now: datetime) -> list[Line]:
     origin = found[0].start
     total = max(((span.end or now) - origin for span in found), default=timedelta()).total_seconds() or 0.001
     labels = [_label(span) for span in found]
-    label_width = min(_MAX_LABEL, max(map(len, labels)))
     figures = [_figures(span, origin, now) for span in found]
-    bar_width = max(_MIN_BAR, width - label_width - max(map(len, figures)) - 4)
+    rest = width - max(map(len, figures)) - len(GAP) * 2
+    label_width = max(_MIN_LABEL, min(_MAX_LABEL, max(map(len, labels)), rest - _MIN_BAR))
+    bar_width = max(_MIN_BAR, rest - label_width)
     return [
         Line(label[:label_width].ljust(label_width), bar(span, origin, total, bar_width, now), figure, span.service)
         for span, label, figure in zip(found, labels, figures, strict=True)

@@ -1,0 +1,71 @@
+"""Wiring of the provisioner: one provider, its loop, its offers, its garbage collection."""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+from services.chassis.kube import BadKubeconfig, KubeClient
+from services.chassis.service import Service, run
+from services.contracts.messages import Demand
+from services.contracts.subjects import PREFIX, Stream, provisioner_consumer
+from services.provisioner.bounded import Bounded
+from services.provisioner.collect import Collector
+from services.provisioner.loop import Loop
+from services.provisioner.measured import Measured
+from services.provisioner.nodes import Nodes
+from services.provisioner.offers import OfferPublisher
+from services.provisioner.provider import Background, Provider
+from services.provisioner.refusals import Refusals
+from services.provisioner.registry import Context, UnknownProvider, find
+from services.provisioner.settings import ProvisionerSettings
+
+
+async def wire(service: Service, settings: ProvisionerSettings) -> None:
+    """Add what the provisioner does to a service. Raises `UnknownProvider` and `BadKubeconfig`."""
+    make = find(settings.provider)
+    kube = await KubeClient.connect()
+    service.resources.push_async_callback(kube.close)
+    nodes = Nodes(kube, settings.provider, resync_seconds=settings.resync_seconds)
+    inner = await make(Context(kube, nodes))
+    provider = _guarded(inner, service, settings)
+    offers = OfferPublisher(service.bus, provider, settings.offer_seconds)
+    loop = Loop(service.bus, provider, nodes, offers, Refusals(settings.pauses), settings.deadlines)
+    collector = Collector(service.bus, kube, provider, nodes, loop.locks, settings)
+
+    name = provider.name
+    service.bus.handle(Demand, Stream.DEMANDS, provisioner_consumer(name), f"{PREFIX}.demand.{name}.>", loop.handle)
+    service.tasks += [
+        nodes.run,
+        functools.partial(offers.run, service.connected),
+        functools.partial(collector.run, service.connected),
+    ]
+    service.health.add("offers", offers.problem)
+    service.health.add("nodes", functools.partial(_nodes_problem, nodes))
+    if isinstance(inner, Background):
+        service.tasks.append(inner.run)
+        service.health.add(name, inner.problem)
+
+
+def _guarded(inner: Provider, service: Service, settings: ProvisionerSettings) -> Provider:
+    """The provider with limits and metrics around it."""
+    measured = Measured(inner, service.metrics.registry)
+    return Bounded(
+        measured,
+        at_once=settings.cloud_concurrency,
+        changes_per_second=settings.cloud_rate,
+        seconds=settings.cloud_timeout_seconds,
+    )
+
+
+async def _nodes_problem(nodes: Nodes) -> str | None:
+    return None if nodes.is_fresh() else "the watch of nodes is not fresh"
+
+
+def main() -> None:
+    """Run the provisioner until it is told to stop."""
+    settings = ProvisionerSettings()
+    try:
+        run("provisioner", settings, functools.partial(wire, settings=settings))
+    except (UnknownProvider, BadKubeconfig) as error:
+        sys.exit(f"the provisioner cannot start: {error}")

@@ -1,0 +1,113 @@
+"""The Node objects of one provider, from list and watch, and the few writes that the loop makes on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing
+from typing import Final
+
+from services.chassis.kube import (
+    NODES,
+    JsonObject,
+    KubeClient,
+    ListWatch,
+    ObjectRef,
+    Synced,
+    Upsert,
+    dig_dicts,
+    dig_str,
+)
+from services.contracts.workspace import LABEL_PROVIDER
+from services.provisioner.node_facts import NodeFacts, facts, taint_object, workspace_of
+from services.provisioner.provider import Key
+
+MANAGER: Final = "kaitobus-provisioner"
+
+
+class Nodes:
+    """What is known of the nodes that carry the provider's label, by name and by workspace.
+
+    What this process writes is known at once; what others do, as soon as the watch tells.
+    """
+
+    def __init__(self, kube: KubeClient, provider: str, *, resync_seconds: float = 600.0) -> None:
+        self._kube = kube
+        self._watch = ListWatch(kube, NODES, labels=f"{LABEL_PROVIDER}={provider}", resync_seconds=resync_seconds)
+        self._by_name: dict[str, JsonObject] = {}
+        self._by_workspace: dict[Key, set[str]] = {}
+
+    @property
+    def synced(self) -> bool:
+        """Whether all nodes have been listed once. Before that nothing must be concluded from absence."""
+        return self._watch.synced
+
+    def is_fresh(self) -> bool:
+        """Whether the API server was heard from recently."""
+        return self._watch.is_fresh()
+
+    async def run(self) -> None:
+        """Follow the nodes until cancelled."""
+        async with aclosing(self._watch.events()) as events:
+            async for event in events:
+                if isinstance(event, Upsert):
+                    self.remember(event.obj)
+                elif not isinstance(event, Synced):
+                    self.forget(event.ref.name)
+
+    def all(self) -> Iterable[JsonObject]:
+        """All nodes of the provider."""
+        return tuple(self._by_name.values())
+
+    def of(self, workspace: Key) -> tuple[JsonObject, ...]:
+        """The nodes of one workspace."""
+        return tuple(self._by_name[name] for name in sorted(self._by_workspace.get(workspace, ())))
+
+    def known(self, name: str) -> JsonObject | None:
+        """The node of that name, if it carries the provider's label."""
+        return self._by_name.get(name)
+
+    async def read(self, name: str) -> NodeFacts | None:
+        """The node of that name, asked for where it is not known: one that joins bare has no label yet."""
+        node = self._by_name.get(name) or await self._kube.get(ObjectRef(NODES, name))
+        return facts(node) if node else None
+
+    async def mark(self, node: NodeFacts, labels: Mapping[str, str], taints: tuple[str, ...]) -> NodeFacts:
+        """Put labels and missing taints on a node. Raises `KubeError`.
+
+        Taints are one list for all writers, so they are added by compare-and-set: to apply them would take
+        away those of the node lifecycle controller. With the uid, apply does not create a node that is gone.
+        """
+        ref = ObjectRef(NODES, node.name)
+        metadata = {"name": node.name, "uid": node.uid, "labels": dict(labels)}
+        found = await self._kube.apply(
+            {"apiVersion": "v1", "kind": "Node", "metadata": metadata}, manager=MANAGER, force=True
+        )
+        if missing := facts(found).missing_taints(taints):
+            all_taints = [*dig_dicts(found, "spec", "taints"), *(taint_object(text) for text in missing)]
+            version = {"resourceVersion": dig_str(found, "metadata", "resourceVersion")}
+            found = await self._kube.merge_patch(ref, {"metadata": version, "spec": {"taints": all_taints}})
+        self.remember(found)
+        return facts(found)
+
+    async def remove(self, name: str) -> None:
+        """Delete a Node object; one that is gone is no error. Raises `KubeError`."""
+        await self._kube.delete(ObjectRef(NODES, name))
+        self.forget(name)
+
+    def remember(self, node: JsonObject) -> None:
+        """Take in a node that was read or written."""
+        name = dig_str(node, "metadata", "name")
+        self.forget(name)
+        self._by_name[name] = node
+        self._by_workspace.setdefault(workspace_of(node), set()).add(name)
+
+    def forget(self, name: str) -> None:
+        """Take note that a node is gone."""
+        node = self._by_name.pop(name, None)
+        if node is None:
+            return
+        key = workspace_of(node)
+        names = self._by_workspace[key]
+        names.discard(name)
+        if not names:
+            del self._by_workspace[key]

@@ -1,0 +1,99 @@
+"""Lets fake machines boot, and keeps their nodes alive in the eyes of the node lifecycle controller."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from services.chassis.kube import LEASES, NODES, JsonObject, KubeClient, KubeError, NotFound, ObjectRef, dig_str
+from services.provisioner.nodes import Nodes
+from services.provisioner.providers.fake.node import INSTANCE_TYPE, booted_status, is_due, is_machine
+from services.provisioner.providers.fake.settings import FakeSettings
+from services.provisioner.providers.fake.skus import Sku
+
+log = logging.getLogger(__name__)
+
+LEASE_NAMESPACE: Final = "kube-node-lease"
+TICK: Final = 0.25
+AT_ONCE: Final = 16
+
+
+class Keeper:
+    """One task for all nodes. A second process that does the same writes the same."""
+
+    def __init__(self, kube: KubeClient, nodes: Nodes, skus: Mapping[str, Sku], settings: FakeSettings) -> None:
+        self._kube = kube
+        self._nodes = nodes
+        self._skus = skus
+        self._every = settings.heartbeat_seconds
+        self._renewed: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            nodes = [node for node in self._nodes.all() if is_machine(node)]
+            now = datetime.now(UTC)
+            await _each(self._boot, [node for node in nodes if is_due(node, now)])
+            await _each(self._renew, self._stale(nodes))
+            await asyncio.sleep(TICK)
+
+    async def _boot(self, node: JsonObject) -> None:
+        """Give the node its capacity and make it Ready; so too when it was taken for dead while nobody kept it."""
+        name = dig_str(node, "metadata", "name")
+        sku = self._skus.get(dig_str(node, "metadata", "labels", INSTANCE_TYPE).lower())
+        status = booted_status(node, sku, datetime.now(UTC))
+        await self._renew(node)
+        booted = await self._kube.merge_patch(ObjectRef(NODES, name), {"status": status}, subresource="status")
+        self._nodes.remember(booted)
+
+    def _stale(self, nodes: Iterable[JsonObject]) -> list[JsonObject]:
+        """The nodes whose lease is due, at most so many that they spread over the period by themselves."""
+        names = {dig_str(node, "metadata", "name"): node for node in nodes}
+        self._renewed = {name: at for name, at in self._renewed.items() if name in names}
+        limit = time.monotonic() - self._every
+        due = sorted((self._renewed.get(name, 0.0), name) for name in names if self._renewed.get(name, 0.0) <= limit)
+        share = 1 + int(2 * TICK * len(names) / self._every)
+        return [names[name] for _, name in due[:share]]
+
+    async def _renew(self, node: JsonObject) -> None:
+        name = dig_str(node, "metadata", "name")
+        self._renewed[name] = time.monotonic()
+        spec = {
+            "holderIdentity": name,
+            "leaseDurationSeconds": 40,
+            "renewTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+        }
+        try:
+            await self._kube.merge_patch(ObjectRef(LEASES, name, LEASE_NAMESPACE), {"spec": spec})
+        except NotFound:
+            await self._kube.create(LEASES, _lease(node, name, spec))
+
+
+def _lease(node: JsonObject, name: str, spec: JsonObject) -> JsonObject:
+    """As a kubelet makes it: owned by the node, so that it goes with it whatever happens."""
+    uid = dig_str(node, "metadata", "uid")
+    owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": name, "namespace": LEASE_NAMESPACE, "ownerReferences": [owner]},
+        "spec": spec,
+    }
+
+
+async def _each(work: Callable[[JsonObject], Awaitable[None]], nodes: Iterable[JsonObject]) -> None:
+    """Do the work for all, some at a time. What fails is tried again with the next tick."""
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def one(node: JsonObject) -> None:
+        async with slots:
+            try:
+                await work(node)
+            except KubeError as error:
+                log.debug("a fake node could not be written: %s", error)
+
+    await asyncio.gather(*(one(node) for node in nodes))

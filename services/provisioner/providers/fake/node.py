@@ -1,0 +1,134 @@
+"""The Node object that is a fake machine: made when the machine is asked for, ready once it has booted. Pure.
+
+The object is the only record of the machine, so that any process, at any time, sees the same machines.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from services.chassis.kube import JsonObject, dig_dict, dig_dicts, dig_str
+from services.provisioner.node_facts import GPU_RESOURCES, moment, owner_in, strings, taint_object
+from services.provisioner.provider import Instance, InstanceSpec, InstanceState
+from services.provisioner.providers.fake.skus import Sku
+
+CREATED: Final = "fake.kaito.sh/created-at"
+BOOTED: Final = "fake.kaito.sh/booted-at"
+INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
+HOSTNAME: Final = "kubernetes.io/hostname"
+STANDARD: Final = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+
+
+def new_node(spec: InstanceSpec, now: datetime, booted_at: datetime) -> JsonObject:
+    """A machine that has just been asked for. Without capacity no pod is put on it yet."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": spec.name,
+            "labels": STANDARD | spec.labels | {HOSTNAME: spec.name, INSTANCE_TYPE: spec.instance_type},
+            "annotations": {CREATED: now.isoformat(), BOOTED: booted_at.isoformat()},
+        },
+        "spec": {"providerID": f"kaitobus-fake://{spec.name}", "taints": [taint_object(t) for t in spec.taints]},
+        "status": {"conditions": [_condition("Ready", "False", "Booting", "the fake machine is booting", now)]},
+    }
+
+
+def booted_status(node: JsonObject, sku: Sku | None, now: datetime) -> JsonObject:
+    """The status of a machine that has booted, with what its size has."""
+    name = dig_str(node, "metadata", "name")
+    capacity = _capacity(sku)
+    pressures = ("MemoryPressure", "DiskPressure", "PIDPressure")
+    return {
+        "capacity": capacity,
+        "allocatable": capacity,
+        "addresses": [{"type": "Hostname", "address": name}],
+        "nodeInfo": _node_info(name),
+        "conditions": [
+            *(_condition(kind, "False", "Sufficient", "the fake machine has enough", now) for kind in pressures),
+            _condition("Ready", "True", "Booted", "the fake machine has booted", now),
+        ],
+    }
+
+
+def is_due(node: JsonObject, now: datetime) -> bool:
+    """Whether the machine should have booted, but its status does not say so."""
+    if instance_of(node, now).state is not InstanceState.RUNNING:
+        return False
+    conditions = dig_dicts(node, "status", "conditions")
+    return not any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+
+
+def instance_of(node: JsonObject, now: datetime) -> Instance:
+    """The machine that a Node stands for. Raises ValueError if it carries no owner."""
+    labels = strings(dig_dict(node, "metadata", "labels"))
+    owner = owner_in(labels)
+    if owner is None:
+        raise ValueError("the node carries no workspace")
+    name = dig_str(node, "metadata", "name")
+    created = _time(node, CREATED) or moment(dig_str(node, "metadata", "creationTimestamp")) or now
+    booted = _time(node, BOOTED) or created
+    running = now >= booted
+    state = InstanceState.RUNNING if running else InstanceState.CREATING
+    if dig_str(node, "metadata", "deletionTimestamp"):
+        state = InstanceState.DELETING
+    return Instance(
+        id=name,
+        name=name,
+        owner=owner,
+        instance_type=labels.get(INSTANCE_TYPE, ""),
+        created_at=created,
+        launched_at=booted if running else None,
+        state=state,
+        detail="" if running else "is booting",
+        node_name=name if running else None,
+    )
+
+
+def is_machine(node: JsonObject) -> bool:
+    """Whether a Node is one of the fake machines, and whose."""
+    labels = strings(dig_dict(node, "metadata", "labels"))
+    return bool(dig_str(node, "metadata", "annotations", CREATED)) and owner_in(labels) is not None
+
+
+def _capacity(sku: Sku | None) -> JsonObject:
+    """Where the table does not know the host's figures, ones that are large enough for any pod of ours."""
+    found: JsonObject = {
+        "cpu": str(sku.vcpus if sku and sku.vcpus else 16),
+        "memory": f"{sku.memory_gib if sku and sku.memory_gib else 128:.0f}Gi",
+        "ephemeral-storage": "2Ti",
+        "pods": "110",
+    }
+    return found | ({GPU_RESOURCES[sku.vendor]: str(sku.gpus)} if sku and sku.gpus else {})
+
+
+def _node_info(name: str) -> JsonObject:
+    return {
+        "machineID": name,
+        "systemUUID": name,
+        "bootID": name,
+        "kernelVersion": "none",
+        "osImage": "simulated",
+        "containerRuntimeVersion": "simulated://1",
+        "kubeletVersion": "simulated",
+        "kubeProxyVersion": "simulated",
+        "operatingSystem": "linux",
+        "architecture": "amd64",
+    }
+
+
+def _condition(kind: str, status: str, reason: str, message: str, now: datetime) -> JsonObject:
+    at = f"{now:%Y-%m-%dT%H:%M:%SZ}"
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastHeartbeatTime": at,
+        "lastTransitionTime": at,
+    }
+
+
+def _time(node: JsonObject, annotation: str) -> datetime | None:
+    return moment(dig_str(node, "metadata", "annotations", annotation))

@@ -1,0 +1,182 @@
+"""The inference server as its clients see it: real vLLM, a real model, the official OpenAI client."""
+
+import json
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from openai import OpenAI
+from openai.types.chat import ChatCompletionUserMessageParam
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tests.engine.conftest import API_KEY, PARENT_SPAN_ID, SERVED_NAME, TRACE_ID, OtlpSink, Server
+
+pytestmark = pytest.mark.timeout(900)
+
+QUESTION = "What is the capital of France?"
+MESSAGES: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": QUESTION}]
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{server.url}/v1", api_key=API_KEY, timeout=60, max_retries=0) as opened:
+        yield opened
+
+
+def post_chat(server: Server, body: object, key: str = API_KEY) -> tuple[int, dict[str, object]]:
+    """Post to `/chat` as curl would; returns the status and the JSON answer."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(f"{server.url}/chat", data, headers), timeout=60) as reply:
+            return reply.status, json.load(reply)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def refused(server: Server, body: object) -> str:
+    """Post what must be refused with 400; returns the error's message."""
+    status, answer = post_chat(server, body)
+    assert status == 400
+    error = answer["error"]
+    assert isinstance(error, dict)
+    assert "Traceback" not in json.dumps(answer)
+    return str(error["message"])
+
+
+def test_the_openai_client_gets_an_answer(client: OpenAI) -> None:
+    reply = client.chat.completions.create(model=SERVED_NAME, messages=MESSAGES, max_tokens=32, temperature=0)
+    assert "Paris" in (reply.choices[0].message.content or "")
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens > 0
+
+
+def test_the_openai_client_streams(client: OpenAI) -> None:
+    stream = client.chat.completions.create(
+        model=SERVED_NAME, messages=MESSAGES, max_tokens=32, temperature=0, stream=True
+    )
+    pieces = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
+    assert len([piece for piece in pieces if piece]) > 1
+    assert "Paris" in "".join(pieces)
+
+
+def test_the_model_has_the_name_it_was_given_not_a_folder_of_the_node(client: OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == [SERVED_NAME]
+
+
+def test_chat_answers_a_prompt_as_kaito_did(server: Server) -> None:
+    status, answer = post_chat(server, {"prompt": QUESTION})
+    assert status == 200
+    assert answer.keys() == {"Result"}
+    assert "Paris" in str(answer["Result"])
+    assert QUESTION not in str(answer["Result"])
+
+
+def test_chat_repeats_the_prompt_when_the_full_text_is_wanted(server: Server) -> None:
+    _, answer = post_chat(server, {"prompt": QUESTION, "return_full_text": True})
+    assert str(answer["Result"]).startswith(QUESTION)
+
+
+def test_chat_answers_a_conversation(server: Server) -> None:
+    _, answer = post_chat(server, {"messages": MESSAGES, "generate_kwargs": {"max_length": 32, "do_sample": False}})
+    assert "Paris" in str(answer["Result"])
+
+
+def test_generate_kwargs_reach_the_engine(server: Server) -> None:
+    _, short = post_chat(server, {"prompt": QUESTION, "generate_kwargs": {"max_new_tokens": 3}})
+    _, stopped = post_chat(server, {"prompt": QUESTION, "generate_kwargs": {"stop_strings": " of"}})
+    assert short["Result"] == "The capital of"
+    assert stopped["Result"] == "The capital"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"prompt": QUESTION, "generate_kwargs": {"temprature": 1}}, "generate_kwargs.temprature is not known"),
+        ({"prompt": QUESTION, "generate_kwargs": {"num_beams": 4}}, "num_beams=4"),
+        ({"prompt": QUESTION, "generate_kwargs": {"max_length": 100_000}}, "max_model_len=2048"),
+        ({"prompt": QUESTION, "generate_kwargs": {"max_length": 1, "min_length": 2}}, "min_tokens"),
+        ({"prompt": "word " * 5000}, "2048"),
+        ({}, "either prompt"),
+        ([1], "JSON object"),
+        (b"{", "JSON"),
+        (b"", "body"),
+    ],
+)
+def test_chat_refuses_a_bad_body_in_plain_words(server: Server, body: object, says: str) -> None:
+    assert says in refused(server, body)
+
+
+def test_chat_asks_for_the_key_like_the_other_routes(server: Server) -> None:
+    status, _ = post_chat(server, {"prompt": QUESTION}, key="wrong")
+    assert status == 401
+
+
+def test_metrics_are_vllms(server: Server) -> None:
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as reply:
+        assert f'vllm:generation_tokens_total{{engine="0",model_name="{SERVED_NAME}"}}' in reply.read().decode()
+
+
+def test_our_log_lines_are_json_and_tell_when_the_first_token_came(server: Server) -> None:
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    first = next(line for line in lines if line["message"].startswith("first token"))
+    assert first["trace_id"] == TRACE_ID
+    assert first["seconds"].keys() == {"import", "engine init", "first token"}
+
+
+def test_the_start_is_a_span_of_the_workspaces_trace(server: Server, otlp: OtlpSink) -> None:
+    spans = {span.name: span for span in wait_for_spans(otlp)}
+    whole = spans.pop("engine start")
+    assert whole.trace_id.hex() == TRACE_ID
+    assert whole.parent_span_id.hex() == PARENT_SPAN_ID
+    assert spans.keys() == {"import", "engine init", "first token"}
+    for span in spans.values():
+        assert span.parent_span_id == whole.span_id
+        assert whole.start_time_unix_nano <= span.start_time_unix_nano < span.end_time_unix_nano
+        assert span.end_time_unix_nano <= whole.end_time_unix_nano
+
+
+def test_sigterm_ends_it_without_leaving_children(server: Server) -> None:
+    """Runs last: it ends the server that the tests above share."""
+    children = descendants(server.process.pid)
+    assert len(children) >= 2
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=60) == 0
+    wait_until_gone(children)
+
+
+def wait_for_spans(otlp: OtlpSink) -> list[Span]:
+    deadline = time.monotonic() + 15
+    while not otlp.bodies and time.monotonic() < deadline:
+        time.sleep(0.1)
+    requests = [ExportTraceServiceRequest.FromString(body) for body in otlp.bodies]
+    scopes = [scope for request in requests for resource in request.resource_spans for scope in resource.scope_spans]
+    return [span for scope in scopes for span in scope.spans]
+
+
+def descendants(pid: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    children = [int(line) for line in listed.stdout.split()]
+    return children + [grandchild for child in children for grandchild in descendants(child)]
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    deadline = time.monotonic() + 20
+    while (alive := [pid for pid in pids if is_alive(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert alive == []
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie has ended; only its parent has not looked yet."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] != "Z"

@@ -1,0 +1,117 @@
+"""What the tests of the node agent share: an agent as a process of its own, and pods to run on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import yaml
+
+from deploy.local.controlplane import ControlPlane
+from services.chassis.kube import JsonObject
+
+ROOT = Path(__file__).parents[2]
+WITHIN_S = 30.0
+
+
+class Agent:
+    """A node agent that can be started, killed and started again on the same state."""
+
+    def __init__(self, name: str, plane: ControlPlane, folder: Path, *more: str) -> None:
+        self.name = name
+        self.state = folder / "state"
+        self.images = folder / "images.yaml"
+        self.know_images("test/shell", "test/python")
+        pki = plane.config.pki
+        self._argv = [
+            sys.executable, "-m", "deploy.local.node", "--name", name, "--kubeconfig", str(plane.kubeconfig),
+            "--state-dir", str(self.state), "--images", str(self.images), "--client-ca", str(pki.ca.cert),
+            "--tls-cert", str(pki.kubelet.cert), "--tls-key", str(pki.kubelet.key),
+            "--labels", f"test-node={name}", "--cpu", "2", "--memory", "4Gi", "--delete-node-on-exit", *more,
+        ]  # fmt: skip
+        self._log = folder / "agent.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def know_images(self, *names: str) -> None:
+        """Write the file of images: programs of this machine, and this very Python."""
+        image = {"path": [str(Path(sys.executable).parent), "/usr/bin", "/bin"], "env": {"FROM_IMAGE": "yes"}}
+        self.images.write_text(yaml.safe_dump(dict.fromkeys(names, image)))
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._argv, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+
+    def kill(self) -> None:
+        """Like a crash: nothing is said, nothing is cleaned up."""
+        self._send(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """As a supervisor would; returns the exit code."""
+        return self._send(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Wait until it ends by itself; returns the exit code."""
+        assert self._process is not None
+        return self._process.wait(40)
+
+    def _send(self, number: int) -> int:
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(40)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+def manifest(obj: JsonObject) -> str:
+    return json.dumps(obj)
+
+
+def pod(name: str, agent: Agent, *command: str, **fields: object) -> JsonObject:
+    """A pod with one container `main` on the agent's node. `fields` named spec_... go to the pod's spec, others
+    to the container."""
+    container: JsonObject = {"name": "main", "image": "test/shell", "command": list(command)}
+    spec: JsonObject = {"nodeSelector": {"test-node": agent.name}, "terminationGracePeriodSeconds": 5}
+    for key, value in fields.items():
+        target = spec if key.startswith("spec_") else container
+        target[key.removeprefix("spec_")] = value
+    spec["containers"] = [container]
+    metadata: JsonObject = {"name": name, "labels": {"app": name}, "annotations": {"note": "a note"}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+async def eventually(
+    look: Callable[[], Awaitable[str]], good: Callable[[str], bool], what: str, seconds: float = WITHIN_S
+) -> str:
+    """Look until what is seen is good; fail with the last sight when that does not come in time."""
+    deadline = time.monotonic() + seconds
+    while not good(seen := await look()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}; last seen: {seen!r}"
+        await asyncio.sleep(0.1)
+    return seen
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, one that only waits to be reaped not counted."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def pids_below(folder: Path) -> set[int]:
+    """The processes that the agent's state names as running."""
+    found = [json.loads(path.read_text()).get("process") for path in folder.rglob("run.json")]
+    return {record["pid"] for record in found if record and runs(record["pid"])}
+
+
+def is_private(path: Path) -> bool:
+    """Whether only the user may look at it."""
+    return not os.stat(path).st_mode & 0o077
