@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploy.local.answering import problem
-from deploy.local.process import alive, terminate
+from deploy.local.process import RunningProcess, alive, terminate
 from deploy.local.state import StateError
 from deploy.local.supervised import Supervised, read_list, turn, write_list
 
@@ -37,9 +37,12 @@ def _look(item: Supervised) -> Seen:
 def pause(folder: Path, names: Sequence[str]) -> None:
     """End processes, and keep the supervisor from starting them. Raises StateError and ProcessError."""
     with turn(folder, lambda: None):
-        for item in _mark(folder, names, paused=True):
-            if process := alive(item.spec.name, item.run_folder):
-                asyncio.run(terminate(process))
+        marked = _mark(folder, names, paused=True)
+        asyncio.run(_end([alive(item.spec.name, item.run_folder) for item in marked]))
+
+
+async def _end(processes: Sequence[RunningProcess | None]) -> None:
+    await asyncio.gather(*(terminate(process) for process in processes if process))
 
 
 def resume(folder: Path, names: Sequence[str]) -> None:

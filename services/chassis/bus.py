@@ -16,12 +16,14 @@ from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.annotations import NatsMessage
 from nats.aio.client import Client
 from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 from opentelemetry.trace import SpanKind
+from pydantic import ValidationError
 
 from services.chassis.metrics import Metrics
 from services.chassis.settings import Settings
-from services.chassis.settle import Again, Outdated
+from services.chassis.settle import Again, Outdated, UnreadableObject, readable
 from services.chassis.settling import Settler
 from services.chassis.telemetry import Telemetry
 from services.chassis.topology import offering
@@ -171,33 +173,37 @@ class Bus:
     # -- reading
 
     async def last(self, kind: type[M], subject: str) -> Last[M]:
-        """The newest message on a subject."""
-        sequence = await self._last_sequence(subject)
-        return Last(await self.newest(kind, subject), sequence)
+        """The newest message on a subject, for a compare-and-set.
+
+        Both come from HISTORY, from one message: the stream of the newest is a copy, which lags behind, and
+        what is decided on an older message must not be accepted under the number of a newer one. Only what
+        HISTORY has dropped for its age is taken from the copy.
+        """
+        raw = await self._raw(Stream.HISTORY, subject)
+        if raw is None:
+            return Last(await self.newest(kind, subject), 0)
+        return Last(_parsed(kind, raw), int(raw.seq or 0))
 
     async def newest(self, kind: type[M], subject: str) -> M | None:
-        """The newest message on a subject, without the number for a compare-and-set."""
+        """The newest message on a subject, without the number for a compare-and-set.
+
+        One that cannot be read counts as none: its consumer has put it aside, and its sender writes over it.
+        """
+        raw = await self._raw(_STREAM_OF[kind], subject)
+        return None if raw is None else _parsed(kind, raw)
+
+    async def _raw(self, stream: Stream, subject: str) -> RawStreamMsg | None:
         try:
-            raw = await self.js.get_last_msg(_STREAM_OF[kind], subject, direct=True)
+            return await self.js.get_last_msg(stream, subject, direct=True)
         except NotFoundError:
             return None
-        return kind.model_validate_json(raw.data or b"")
-
-    async def _last_sequence(self, subject: str) -> int:
-        try:
-            raw = await self.js.get_last_msg(Stream.HISTORY, subject, direct=True)
-        except NotFoundError:
-            return 0
-        return int(raw.seq or 0)
 
     async def forget(self, kind: type[Message], subject: str, uid: str) -> None:
         """Drop the newest message on a subject if it is of that workspace; HISTORY keeps its copy."""
         stream = _STREAM_OF[kind]
-        try:
-            raw = await self.js.get_last_msg(stream, subject, direct=True)
-        except NotFoundError:
-            return
-        if kind.model_validate_json(raw.data or b"").uid == uid:
+        raw = await self._raw(stream, subject)
+        message = None if raw is None else _parsed(kind, raw)
+        if raw is not None and message is not None and message.uid == uid:
             await self.js.purge_stream(stream, subject=subject, seq=int(raw.seq or 0) + 1)
 
     # -- offers
@@ -232,10 +238,22 @@ class Bus:
 
         async def consume(body: kind, message: NatsMessage) -> Again | None:  # type: ignore[valid-type]
             with self._telemetry.span(f"process {kind.__name__}", body, message.headers, SpanKind.CONSUMER):
-                return await handler(body)
+                try:
+                    return await handler(body)
+                except ValidationError as error:
+                    # The message itself has been read. What the handler looked at may be readable later.
+                    raise UnreadableObject(readable(error)) from error
 
         subscriber(consume)
         self.subscriptions.append(Subscription(stream, durable))
+
+
+def _parsed(kind: type[M], raw: RawStreamMsg) -> M | None:
+    try:
+        return kind.model_validate_json(raw.data or b"")
+    except ValidationError as error:
+        log.warning("the newest message cannot be read", extra={"subject": raw.subject, "reason": readable(error)})
+        return None
 
 
 def _address(url: str) -> str:

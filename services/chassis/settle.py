@@ -31,6 +31,10 @@ class Poison(Exception):
     """Raised for a message that no retry can make readable."""
 
 
+class UnreadableObject(Exception):
+    """Raised when a handler meets something else than its message that it cannot read. It is tried again."""
+
+
 @dataclass(frozen=True)
 class Ack:
     """Done with it."""

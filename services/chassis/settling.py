@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
+import nats.errors
 from faststream import BaseMiddleware
 from faststream.message import StreamMessage
 from faststream.nats import NatsBroker
@@ -99,7 +100,7 @@ class Settler:
         outcome = type(settlement).__name__.lower()
         if error is not None and isinstance(settlement, Nak) and settlement.failed:
             outcome = "failed"
-            known = isinstance(error, (OSError, TimeoutError))
+            known = isinstance(error, (OSError, TimeoutError, nats.errors.Error))
             log.warning(
                 "handling failed, will try again",
                 exc_info=None if known else error,

@@ -127,6 +127,8 @@ class Topology:
         Raises what nats-py raises when the server is away or refuses.
         """
         made = [await self._ensure_stream(config) for config in self._streams]
+        if made[0]:
+            made += [await self._make_copy_again(config) for config in self._streams[1:] if config.sources]
         made.append(await self._ensure_bucket())
         for stream, durable, subjects in (*CONSUMERS, *await self._provisioners()):
             await self._ensure_consumer(stream, consumer(durable, subjects))
@@ -144,11 +146,22 @@ class Topology:
             self._repaired("stream", str(wanted.name), "changed back")
         return False
 
+    async def _make_copy_again(self, wanted: StreamConfig) -> bool:
+        """Make a stream anew that is sourced from a HISTORY that was made anew.
+
+        The server remembers in the copy how far it had read, and would skip as many messages of the new one.
+        """
+        info = await self._js.stream_info(str(wanted.name))
+        if not info.state.last_seq:
+            return False
+        await self._js.delete_stream(str(wanted.name))
+        return await self._ensure_stream(wanted)
+
     async def _ensure_bucket(self) -> bool:
         try:
             await self._js.key_value(OFFERS_BUCKET)
         except NotFoundError:
-            await self._js.create_key_value(KeyValueConfig(bucket=OFFERS_BUCKET, replicas=self._replicas))
+            await self._js.create_key_value(KeyValueConfig(bucket=OFFERS_BUCKET, replicas=self._replicas, direct=True))
             self._repaired("bucket", OFFERS_BUCKET, "made")
             return True
         return False

@@ -12,9 +12,10 @@ from typing import Final
 
 import nats.errors
 from nats.js.errors import Error as JetStreamError
+from pydantic import Field
 
 from services.chassis.health import Check
-from services.chassis.kube import WORKSPACES, EventRecorder, KubeClient, Lease, ListWatch
+from services.chassis.kube import WORKSPACES, EventRecorder, KubeClient, Lease, ListWatch, Terms
 from services.chassis.service import Service, run
 from services.chassis.settings import Settings
 from services.chassis.topology import Topology
@@ -35,6 +36,8 @@ class WatcherSettings(Settings):
 
     lease_namespace: str = "default"
     lease_name: str = "kaitobus-watcher"
+    lease_seconds: int = Field(default=15, ge=3)
+    """A watcher that was killed is replaced after so long. Shorter means more writes to the API server."""
     topology_managed: bool = True
     """False where someone else makes the streams and consumers, by the same declaration."""
 
@@ -48,7 +51,8 @@ async def wire(service: Service) -> None:
     writer = Writer(kube, service.bus, events, service.telemetry)
     watch = ListWatch(kube, WORKSPACES, resync_seconds=settings.resync_seconds)
     publisher = Publisher(kube, service.bus, writer, watch)
-    leader = Leader(service, settings, publisher, Lease(kube, settings.lease_name, settings.lease_namespace))
+    lease = Lease(kube, settings.lease_name, settings.lease_namespace, terms=Terms.lasting(settings.lease_seconds))
+    leader = Leader(service, settings, publisher, lease)
 
     async def on_message(message: Message) -> None:
         await writer.on_message(message)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from services.contracts.base import Contract
 from services.contracts.conditions import (
@@ -27,7 +28,11 @@ from services.contracts.subjects import ServiceName
 from services.watcher.validate import Problem
 from services.watcher.workspace import Workspace
 
+C = TypeVar("C", bound=Condition)
+
 MAX_PHASES = 64
+WAITING = "Waiting"
+"""The reason of a condition of which nobody has spoken yet."""
 
 
 class Seen(Contract):
@@ -43,12 +48,13 @@ def next_status(workspace: Workspace, seen: Seen, now: datetime) -> WorkspaceSta
     old, meta = workspace.status, workspace.metadata
     plan = _newer(old.plan, seen.plan, meta.uid)
     reports = [r for r in seen.reports if r.uid == meta.uid and _counts(r, plan)]
-    steps = _steps(workspace, plan, reports, seen.problem)
+    now = now.replace(microsecond=0)  # a metav1.Time has whole seconds
+    steps = _steps(workspace, plan, reports, seen.problem, now)
     summary = _summary(workspace, plan, steps)
-    conditions = _dated(old.conditions, [*steps, *summary], meta.generation, now)
+    as_of = _as_of(steps, meta.generation)
+    conditions = _dated(old.conditions, [*steps, *(_stamped(c, as_of, now) for c in summary)])
     provisioner = _of(reports, ServiceName.PROVISIONER)
     deployer = _of(reports, ServiceName.DEPLOYER)
-    teller = next((r for r in reports if any(not c.is_true for c in r.conditions)), None)
     simulated = bool(plan and plan.simulated)
     return old.model_copy(
         update={
@@ -63,7 +69,7 @@ def next_status(workspace: Workspace, seen: Seen, now: datetime) -> WorkspaceSta
             "endpoint": None if simulated else (deployer.endpoint if deployer else old.endpoint),
             "simulated": simulated if plan else None,
             "failure": (provisioner.failure if provisioner else old.failure),
-            "next_step": _next_step(seen.problem, teller, reports, old.next_step),
+            "next_step": _next_step(seen.problem, steps, reports, old),
             "traceparent": traceparent(meta.uid, meta.generation),
         }
     )
@@ -84,7 +90,7 @@ def expected(workspace: Workspace, plan: Plan | None) -> tuple[ConditionType, ..
     return (*nodes, ConditionType.INFERENCE_READY, *([ConditionType.ADAPTERS_READY] if adapters else ()))
 
 
-def first_failing(steps: Iterable[Condition]) -> Condition | None:
+def first_failing(steps: Iterable[C]) -> C | None:
     """The first step that has not been passed: what a person must be told."""
     return next((condition for condition in steps if not condition.is_true), None)
 
@@ -107,33 +113,46 @@ def _of(reports: Sequence[Report], service: ServiceName) -> Report | None:
 
 
 def _steps(
-    workspace: Workspace, plan: Plan | None, reports: Sequence[Report], problem: Problem | None
-) -> list[Condition]:
+    workspace: Workspace, plan: Plan | None, reports: Sequence[Report], problem: Problem | None, now: datetime
+) -> list[StatusCondition]:
     """The condition of each expected step: as reported now, as it was, or waiting for the step before."""
-    known = _reported(workspace, reports)
+    generation = workspace.metadata.generation
+    known = _reported(workspace, reports, now)
     if problem is not None:
-        known[ConditionType.PLAN_READY] = problem.condition()
-    steps: list[Condition] = []
+        known[ConditionType.PLAN_READY] = _stamped(problem.condition(), generation, now)
+    steps: list[StatusCondition] = []
     for type_ in expected(workspace, plan):
         before = first_failing(steps)
-        steps.append(known.get(type_) or _waiting(type_, before))
+        steps.append(known.get(type_) or _stamped(_waiting(type_, before), generation, now))
     return steps
 
 
-def _reported(workspace: Workspace, reports: Sequence[Report]) -> dict[ConditionType, Condition]:
+def _reported(workspace: Workspace, reports: Sequence[Report], now: datetime) -> dict[ConditionType, StatusCondition]:
     """The newest word on each condition: the status's, unless a report of its generation or a later one says else."""
-    known: dict[ConditionType, Condition] = {c.type: c for c in workspace.status.conditions if c.reason != "Waiting"}
+    known = {c.type: c for c in workspace.status.conditions if c.reason != WAITING}
     for report in reports:
         for condition in report.conditions:
             old = workspace.status.condition(condition.type)
-            if old is None or report.generation >= old.observed_generation:
-                known[condition.type] = condition
+            if old is None or old.reason == WAITING or report.generation >= old.observed_generation:
+                known[condition.type] = _stamped(condition, report.generation, now)
     return known
+
+
+def _stamped(condition: Condition, generation: int, now: datetime) -> StatusCondition:
+    """The condition as of that generation, as if its status had changed now."""
+    return StatusCondition(
+        type=condition.type,
+        status=condition.status,
+        reason=condition.reason,
+        message=condition.message,
+        observed_generation=generation,
+        last_transition_time=now,
+    )
 
 
 def _waiting(type_: ConditionType, before: Condition | None) -> Condition:
     message = f"Waiting for {before.type}." if before else "Waiting for the first report."
-    return Condition(type=type_, status=ConditionStatus.UNKNOWN, reason="Waiting", message=message)
+    return Condition(type=type_, status=ConditionStatus.UNKNOWN, reason=WAITING, message=message)
 
 
 def _summary(workspace: Workspace, plan: Plan | None, steps: Sequence[Condition]) -> list[Condition]:
@@ -154,29 +173,23 @@ def _summary(workspace: Workspace, plan: Plan | None, steps: Sequence[Condition]
     return [true(type_, Reason.WORKSPACE_SUCCEEDED, "") for type_ in SUMMARIES]
 
 
-def _dated(
-    old: Sequence[StatusCondition], wanted: Sequence[Condition], generation: int, now: datetime
-) -> tuple[StatusCondition, ...]:
-    """Give each condition its times: the transition's only changes with the status."""
+def _as_of(steps: Sequence[StatusCondition], generation: int) -> int:
+    """The generation that the summaries speak of: that of the failing step, or the oldest that any step speaks of."""
+    failing = first_failing(steps)
+    told = [failing] if failing else steps
+    return min((c.observed_generation for c in told), default=generation)
+
+
+def _dated(old: Sequence[StatusCondition], wanted: Sequence[StatusCondition]) -> tuple[StatusCondition, ...]:
+    """Give each condition the time of its last transition: it only moves when the status changes."""
     before: Mapping[ConditionType, StatusCondition] = {c.type: c for c in old}
-    return tuple(_dated_one(before.get(c.type), c, generation, now) for c in wanted)
+    return tuple(_dated_one(before.get(c.type), c) for c in wanted)
 
 
-def _dated_one(old: StatusCondition | None, wanted: Condition, generation: int, now: datetime) -> StatusCondition:
-    same = old is not None and old.status is wanted.status
-    return StatusCondition(
-        type=wanted.type,
-        status=wanted.status,
-        reason=wanted.reason,
-        message=wanted.message,
-        observed_generation=_observed(wanted, generation),
-        last_transition_time=old.last_transition_time if same and old else now.replace(microsecond=0),
-    )
-
-
-def _observed(wanted: Condition, generation: int) -> int:
-    """A condition that is only carried over was not looked at anew: it keeps its generation."""
-    return wanted.observed_generation if isinstance(wanted, StatusCondition) else generation
+def _dated_one(old: StatusCondition | None, wanted: StatusCondition) -> StatusCondition:
+    if old is None or old.status is not wanted.status:
+        return wanted
+    return wanted.model_copy(update={"last_transition_time": old.last_transition_time})
 
 
 def _state(deleting: bool, plan: Plan | None, summary: Sequence[Condition], old: State | None) -> State:
@@ -205,10 +218,16 @@ def _phases(old: Sequence[Phase], reports: Sequence[Report], generation: int, ob
 
 
 def _next_step(
-    problem: Problem | None, teller: Report | None, reports: Sequence[Report], old: str | None
+    problem: Problem | None, steps: Sequence[Condition], reports: Sequence[Report], old: WorkspaceStatus
 ) -> str | None:
+    """In the words of who reports the first failing step; those of before while nobody speaks of it."""
     if problem is not None:
         return "It is looked at again when the Workspace, or what it names, changes."
-    if not reports:
-        return old
-    return teller.next_step if teller else None
+    failing = first_failing(steps)
+    if failing is None:
+        return None
+    for report in reports:
+        if any(c.type is failing.type and not c.is_true for c in report.conditions):
+            return report.next_step
+    before = old.condition(failing.type)
+    return old.next_step if before is not None and before.reason == failing.reason else None

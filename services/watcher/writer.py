@@ -28,7 +28,7 @@ from services.contracts.messages import Demand, Message, PlanState, Report, Work
 from services.contracts.status import WorkspaceStatus
 from services.contracts.subjects import ServiceName
 from services.contracts.workspace import FINALIZER
-from services.watcher.status import Seen, next_status
+from services.watcher.status import WAITING, Seen, next_status
 from services.watcher.timeline import finished_phases, ready_span
 from services.watcher.validate import Problem
 from services.watcher.workspace import Workspace, read
@@ -158,7 +158,7 @@ def _changed(old: WorkspaceStatus, new: WorkspaceStatus) -> list[StatusCondition
         c
         for c in new.conditions
         if c.type not in silent
-        and c.reason != "Waiting"
+        and c.reason != WAITING
         and _differs(old.condition(c.type), c)
         and not (c.type is ConditionType.WORKSPACE_READY and c.status is not ConditionStatus.TRUE)
     ]

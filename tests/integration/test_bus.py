@@ -16,6 +16,7 @@ from services.chassis.service import Service
 from services.chassis.settle import Again, Outdated
 from services.chassis.topology import Topology
 from services.contracts.messages import Report, WorkspaceState
+from services.contracts.offers import Offers
 from services.contracts.subjects import ServiceName, Stream
 from services.contracts.workspace import LabelSelector, Resource, WorkspaceSpec
 from tests.integration.conftest import NatsServer, service
@@ -78,7 +79,7 @@ async def test_only_the_newest_state_of_a_burst_is_kept(bus: Bus, nats_server: N
     for number in range(100):
         await bus.publish(state(version=str(number)))
     async with asyncio.timeout(5):
-        while (await bus.last(WorkspaceState, state().subject)).message != state(version="99"):
+        while await bus.newest(WorkspaceState, state().subject) != state(version="99"):
             await asyncio.sleep(0.01)
     seen: list[WorkspaceState] = []
     async with running(scheduler(nats_server, seen.append)):
@@ -111,7 +112,7 @@ async def test_a_report_that_returns_to_what_it_said_before_is_published(bus: Bu
 
 async def until_stored(bus: Bus, wanted: Report) -> None:
     async with asyncio.timeout(5):
-        while (await bus.last(Report, wanted.subject)).message != wanted:
+        while await bus.newest(Report, wanted.subject) != wanted:
             await asyncio.sleep(0.005)
 
 
@@ -253,3 +254,17 @@ async def _status(http: aiohttp.ClientSession, url: str) -> int:
             return answer.status
     except aiohttp.ClientConnectionError:
         return 0
+
+
+async def test_what_providers_offer_can_be_read_by_all(bus: Bus) -> None:
+    offers = [Offers(provider=name, published_at=datetime(2026, 1, 1, tzinfo=UTC)) for name in ("one", "two")]
+    for offer in reversed(offers):
+        await bus.offer(offer)
+    assert await bus.offers() == tuple(offers)
+
+
+async def test_a_provider_that_offers_gets_its_consumer(bus: Bus) -> None:
+    await bus.offer(Offers(provider="mine", published_at=datetime(2026, 1, 1, tzinfo=UTC)))
+    await Topology(bus.js, Metrics()).ensure()
+    info = await bus.js.consumer_info(Stream.DEMANDS, "provisioner-mine")
+    assert info.config.filter_subjects == ["kaito.demand.mine.>"]

@@ -76,7 +76,8 @@ def manifest(obj: JsonObject) -> str:
 
 def pod(name: str, agent: Agent, *command: str, **fields: object) -> JsonObject:
     """A pod with one container `main` on the agent's node. `fields` named spec_... go to the pod's spec, others
-    to the container."""
+    to the container.
+    """
     container: JsonObject = {"name": "main", "image": "test/shell", "command": list(command)}
     spec: JsonObject = {"nodeSelector": {"test-node": agent.name}, "terminationGracePeriodSeconds": 5}
     for key, value in fields.items():

@@ -44,7 +44,7 @@ def own_agent(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Agent]:
 
 @pytest_asyncio.fixture
 async def ns(kubectl: Kubectl) -> AsyncIterator[Kubectl]:
-    """kubectl in a namespace of this test, which goes with all that is in it."""
+    """Kubectl in a namespace of this test, which goes with all that is in it."""
     name = f"node-{uuid.uuid4().hex[:8]}"
     await kubectl("create", "namespace", name)
 
@@ -250,7 +250,9 @@ async def test_a_program_that_is_not_there_is_named(ns: Kubectl, agent: Agent) -
 async def test_a_job_completes(ns: Kubectl, agent: Agent) -> None:
     one = pod("job", agent, "sh", "-c", "echo done", spec_restartPolicy="Never")
     template = {"spec": one["spec"]}
-    await apply(ns, {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"template": template}})
+    await apply(
+        ns, {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"template": template}}
+    )
     await becomes(ns, "job/j", ".status.succeeded", "1")
     assert await ns("logs", "job/j") == "done\n"
 
@@ -325,7 +327,11 @@ async def test_a_pod_that_does_not_listen_is_killed_after_its_grace_period(ns: K
     pid = json.loads(run.read_text())["process"]["pid"]
     await asyncio.wait_for(ns("delete", "pod", "deaf"), 15)
     assert not Path(f"/proc/{pid}").exists()
-    assert not run.exists()
+
+    async def left() -> str:
+        return str(run.exists())
+
+    await eventually(left, lambda seen: seen == "False", "nothing is left of the pod on disk")
 
 
 async def ns_pods(ns: Kubectl) -> dict[str, str]:

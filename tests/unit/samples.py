@@ -39,9 +39,10 @@ def manifest(
     deleting: bool = False,
     held: bool = True,
     status: WorkspaceStatus | None = None,
-    **parts: JsonObject,
+    inference: JsonObject | None = None,
+    tuning: JsonObject | None = None,
 ) -> JsonObject:
-    """A Workspace as the API server gives it; `inference` and `tuning` by name, inference of a preset if neither."""
+    """A Workspace as the API server gives it; it serves a preset unless told otherwise."""
     metadata: JsonObject = {
         "name": name,
         "namespace": "team",
@@ -55,8 +56,10 @@ def manifest(
     if deleting:
         metadata["deletionTimestamp"] = "2026-01-01T12:30:00Z"
     head: JsonObject = {"apiVersion": "kaito.sh/v1beta1", "kind": "Workspace", "metadata": metadata}
-    body = parts or {"inference": INFERENCE}
-    return deepcopy(head | {"resource": resource} | body | ({"status": status.to_dict()} if status else {}))
+    if inference is None and tuning is None:
+        inference = INFERENCE
+    parts = {"inference": inference, "tuning": tuning, "status": status.to_dict() if status else None}
+    return deepcopy(head | {"resource": resource} | {name: part for name, part in parts.items() if part is not None})
 
 
 def workspace(
@@ -69,7 +72,8 @@ def workspace(
     deleting: bool = False,
     held: bool = True,
     status: WorkspaceStatus | None = None,
-    **parts: JsonObject,
+    inference: JsonObject | None = None,
+    tuning: JsonObject | None = None,
 ) -> Workspace:
     """The same, read."""
     return read(
@@ -82,7 +86,8 @@ def workspace(
             deleting=deleting,
             held=held,
             status=status,
-            **parts,
+            inference=inference,
+            tuning=tuning,
         )
     )
 
@@ -132,9 +137,7 @@ def plan(
 
 def plan_state(made: Plan | None = None, *, uid: str = UID, generation: int = 1, retired: bool = False) -> PlanState:
     """The message of a plan."""
-    return PlanState(
-        namespace="team", name="w", uid=uid, generation=generation, plan=made or plan(), retired=retired
-    )
+    return PlanState(namespace="team", name="w", uid=uid, generation=generation, plan=made or plan(), retired=retired)
 
 
 def report(

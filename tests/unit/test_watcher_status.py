@@ -64,6 +64,8 @@ def ready_status() -> WorkspaceStatus:
 
 
 class TestAllIsWell:
+    """Everything is reported and true."""
+
     def test_every_step_and_every_summary_is_true(self) -> None:
         status = ready_status()
         assert {c.type for c in status.conditions} == {
@@ -108,6 +110,8 @@ class TestAllIsWell:
 
 
 class TestSomethingFails:
+    """A step is not passed."""
+
     def test_the_summaries_repeat_the_first_step_that_fails(self) -> None:
         status = next_status(workspace(), seen(scheduled(), provisioned(ready=False), deployed(ready=False)), NOW)
         for type_ in (ConditionType.WORKSPACE_READY, ConditionType.SUCCEEDED, ConditionType.READY):
@@ -147,6 +151,8 @@ class TestSomethingFails:
 
 
 class TestNothingNew:
+    """What was told before, and what was lost."""
+
     def test_the_same_again_changes_nothing(self) -> None:
         status = ready_status()
         assert next_status(workspace(status=status), seen(*ALL_READY), LATER) == status
@@ -175,6 +181,8 @@ class TestNothingNew:
 
 
 class TestWhatDoesNotCount:
+    """Other workspaces, older plans, older generations, other providers."""
+
     def test_a_report_on_an_earlier_workspace_of_that_name(self) -> None:
         others = (scheduled(uid="earlier"), deployed(uid="earlier"))
         assert next_status(workspace(), Seen(reports=others), NOW) == next_status(workspace(), Seen(), NOW)
@@ -209,6 +217,8 @@ class TestWhatDoesNotCount:
 
 
 class TestTimes:
+    """When a condition changed."""
+
     def test_a_transition_is_dated_in_whole_seconds_as_kubernetes_keeps_them(self) -> None:
         status = next_status(workspace(), seen(*ALL_READY), NOW + timedelta(microseconds=250_000))
         assert condition(status, ConditionType.READY).last_transition_time == NOW
@@ -228,6 +238,8 @@ class TestTimes:
 
 
 class TestPhases:
+    """The steps with their times."""
+
     LOADING = Phase(name="loads", started_at=NOW)
     LOADED = Phase(name="loads", started_at=NOW, finished_at=LATER)
     BOOTED = Phase(name="boots", started_at=NOW - timedelta(minutes=1), finished_at=NOW)
@@ -258,6 +270,8 @@ class TestPhases:
 
 
 class TestSimulated:
+    """No machine stands behind it."""
+
     MADE = plan(simulated=True)
 
     def test_it_is_marked_wherever_it_shows(self) -> None:
@@ -279,6 +293,8 @@ class TestSimulated:
 
 
 class TestDeleting:
+    """It is on its way out."""
+
     def test_all_summaries_say_that_it_is_being_taken_down(self) -> None:
         status = next_status(workspace(deleting=True, status=ready_status()), seen(*ALL_READY), LATER)
         assert status.state is State.DELETING
@@ -298,6 +314,8 @@ class TestDeleting:
 
 
 class TestProblem:
+    """The watcher itself found something wrong."""
+
     PROBLEM = Problem(reason=Reason.SECRET_NOT_FOUND, message="Secret s is not there.")
 
     def test_it_is_what_a_person_sees_on_top(self) -> None:

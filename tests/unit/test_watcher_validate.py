@@ -45,6 +45,8 @@ def adapter(name: str = "a", **parts: object) -> JsonObject:
 
 
 class TestGood:
+    """What is taken."""
+
     @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
     def test_the_manifests_written_for_kaito_are_taken_as_they_are(self, path: Path) -> None:
         obj = yaml.safe_load(path.read_text())
@@ -76,6 +78,8 @@ class TestGood:
 
 
 class TestWorkloads:
+    """Exactly one of inference and tuning."""
+
     def test_both_of_inference_and_tuning(self) -> None:
         assert "this one has both" in said(workspace(inference=INFERENCE, tuning=TUNING))
 
@@ -98,6 +102,8 @@ class TestWorkloads:
 
 
 class TestNames:
+    """The name becomes that of a Service and a StatefulSet."""
+
     @pytest.mark.parametrize("name", ["w", "phi-4", "a1", "a" * 52])
     def test_a_name_that_services_and_stateful_sets_can_have(self, name: str) -> None:
         assert find_problem(workspace(name=name)) is None
@@ -108,11 +114,13 @@ class TestNames:
 
 
 class TestLabels:
+    """The label selector becomes labels of nodes."""
+
     def test_a_plain_map(self) -> None:
         assert plain_labels(LabelSelector(match_labels={"a": "b"})) == {"a": "b"}
 
     def test_an_expression_with_in_and_one_value_is_a_plain_label(self) -> None:
-        selector = {"matchExpressions": [{"key": "apps", "operator": "In", "values": ["phi"]}]}
+        selector: JsonObject = {"matchExpressions": [{"key": "apps", "operator": "In", "values": ["phi"]}]}
         found = labelled(selector)
         assert find_problem(found) is None
         assert found.spec is not None
@@ -151,6 +159,8 @@ class TestLabels:
 
 
 class TestInference:
+    """What is served."""
+
     def test_preset_and_template_together(self) -> None:
         assert "exactly one of preset and template" in said(serving(template={"spec": {}}))
 
@@ -181,6 +191,8 @@ class TestInference:
 
 
 class TestTuning:
+    """What is tuned."""
+
     @pytest.mark.parametrize(
         ("parts", "words"),
         [
@@ -208,6 +220,8 @@ class TestTuning:
 
 
 class TestAnnotations:
+    """Annotations with a closed set of values."""
+
     @pytest.mark.parametrize("key", ["performance-mode", "node-image-family", "runtime"])
     def test_a_value_that_is_not_known(self, key: str) -> None:
         words = said(workspace(annotations={f"kaito.sh/{key}": "fast"}))
@@ -238,22 +252,22 @@ class TestWhatMustNotChange:
         assert find_problem(found) is None
 
     @pytest.mark.parametrize(
-        ("changed", "words"),
+        ("found", "words"),
         [
-            ({"resource": {**RESOURCE, "instanceType": "Standard_X"}}, "resource.instanceType cannot be changed"),
-            ({"resource": {"labelSelector": RESOURCE["labelSelector"]}}, "now it is not set"),
+            (workspace(resource={**RESOURCE, "instanceType": "Standard_X"}, status=PLANNED), "resource.instanceType"),
+            (workspace(resource={"labelSelector": RESOURCE["labelSelector"]}, status=PLANNED), "now it is not set"),
             (
-                {"resource": {**RESOURCE, "labelSelector": {"matchLabels": {"apps": "x"}}}},
+                workspace(resource={**RESOURCE, "labelSelector": {"matchLabels": {"apps": "x"}}}, status=PLANNED),
                 "resource.labelSelector cannot be changed",
             ),
-            ({"inference": {"preset": {"name": "falcon-7b"}}}, "the preset's name cannot be changed"),
-            ({"inference": {"template": {"spec": {}}}}, "the preset's name cannot be changed"),
-            ({"tuning": TUNING}, "the kind of workload (inference, template or tuning) cannot be changed"),
+            (workspace(inference={"preset": {"name": "falcon-7b"}}, status=PLANNED), "the preset's name"),
+            (workspace(inference={"template": {"spec": {}}}, status=PLANNED), "the preset's name cannot be changed"),
+            (workspace(tuning=TUNING, status=PLANNED), "the kind of workload (inference, template or tuning)"),
         ],
+        ids=["instance type", "no instance type", "labels", "preset", "template", "tuning"],
     )
-    def test_a_change_names_the_field_and_the_two_values(self, changed: JsonObject, words: str) -> None:
-        parts = {key: value for key, value in changed.items() if isinstance(value, dict)}
-        problem = find_problem(workspace(status=self.PLANNED, **parts))
+    def test_a_change_names_the_field_and_the_two_values(self, found: Workspace, words: str) -> None:
+        problem = find_problem(found)
         assert problem is not None
         assert problem.reason is Reason.IMMUTABLE_FIELD_CHANGED
         assert words in problem.message

@@ -20,6 +20,7 @@ from deploy.local.address import own_address
 from deploy.local.node.certificates import tls_context
 from deploy.local.node.context import Narrator, NodeContext
 from deploy.local.node.downward import Place
+from deploy.local.node.gpus import GpuBook
 from deploy.local.node.images import Images
 from deploy.local.node.logs_server import PodLogs, listening_socket, make_app, serving
 from deploy.local.node.machine import look
@@ -74,6 +75,7 @@ class _Agent:
             images=Images(options.images),
             tokens=Tokens(client),
             ports=ports,
+            gpus=GpuBook(folder / "gpus.json", options.gpus),
             narrator=self._narrator,
             http=http,
             place=Place(address, capacity(options, look(folder))),

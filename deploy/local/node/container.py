@@ -48,7 +48,7 @@ class ContainerProcess:
         self.record = recorded_state(self.record.name, self.folder, datetime.now(UTC))
         if isinstance(self.record.state, Running):
             self._begin_watch(runs(self.folder)[-1])
-            self._change(started=started, ready=ready)
+            self._set(self.record._replace(started=started, ready=ready))
 
     @property
     def process_id(self) -> int | None:
@@ -64,15 +64,15 @@ class ContainerProcess:
     def waits(self, waiting: Waiting) -> None:
         """Note why it does not run. How it ended before is kept."""
         ended = self.record.state if isinstance(self.record.state, Terminated) else self.record.last
-        self._change(state=waiting, last=ended)
+        self._set(self.record._replace(state=waiting, last=ended))
 
     def set_started(self) -> None:
         """Note that its startup probe has passed, or that it has none."""
-        self._change(started=True)
+        self._set(self.record._replace(started=True))
 
     def set_ready(self, ready: bool) -> None:
         """Note what its readiness probe says."""
-        self._change(ready=ready)
+        self._set(self.record._replace(ready=ready))
 
     async def start(self, command: Command) -> None:
         """Start it and return once its process runs, or is known not to. Raises OSError if there is no room."""
@@ -83,13 +83,15 @@ class ContainerProcess:
         await _run_shim(run, command, record.crashes)
         last = record.state if isinstance(record.state, Terminated) else record.last
         started = run.run_record()
-        self._change(
-            state=Running(started.started_at if started else datetime.now(UTC)),
-            last=last,
-            restarts=run.number,
-            started=False,
-            ready=False,
-            container_id=started.container_id if started else "",
+        self._set(
+            ContainerRecord(
+                name=record.name,
+                state=Running(started.started_at if started else datetime.now(UTC)),
+                last=last,
+                restarts=run.number,
+                crashes=record.crashes,
+                container_id=started.container_id if started else "",
+            )
         )
         self._begin_watch(run)
         await asyncio.to_thread(forget_old_runs, self.folder)
@@ -133,14 +135,13 @@ class ContainerProcess:
         ended = run.terminated(datetime.now(UTC))
         if self._log_as_message and ended.exit_code != 0 and not ended.message:
             ended = ended._replace(message=await asyncio.to_thread(last_words, run.log))
-        crashes = crashes_after(record.crashes if record else 0, ended)
+        crashes = crashes_after(self.record.crashes, ended)
         self._stopped.set()
-        self._change(state=ended, crashes=crashes, started=False, ready=False)
+        self._set(self.record._replace(state=ended, crashes=crashes, started=False, ready=False))
 
-    def _change(self, **fields: object) -> None:
-        changed = self.record._replace(**fields)  # type: ignore[arg-type]  # typeshed cannot type _replace's fields
-        if changed != self.record:
-            self.record = changed
+    def _set(self, record: ContainerRecord) -> None:
+        if record != self.record:
+            self.record = record
             self._on_change()
 
 

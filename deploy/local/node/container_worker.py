@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from deploy.local.node.actions import ActionFailed, Target, act
-from deploy.local.node.container import ContainerProcess
+from deploy.local.node.container import Command, ContainerProcess
 from deploy.local.node.container_state import ContainerRecord, Terminated, Waiting
 from deploy.local.node.context import NodeContext
-from deploy.local.node.images import Image, ImageError
+from deploy.local.node.images import ImageError
 from deploy.local.node.launch import build_command, container_mounts
 from deploy.local.node.pod import Container, Handler, Pod
 from deploy.local.node.probes import Health, Kind
@@ -60,13 +60,7 @@ class ContainerWorker:
     async def start(self, sources: Sources) -> None:
         """Start it, or note why it cannot be started and when to try again."""
         try:
-            image = self._find_image()
-            command = build_command(
-                self._pod(), self.container, image, sources, self._node.place,
-                pod_dir=self._node.pod_dir(self._pod().metadata.uid),
-                ports=self._ports, base_env=self._node.base_env,
-            )  # fmt: skip
-            await self.process.start(command)
+            await self.process.start(self._command(sources))
         except ImageError as error:
             self._cannot("ImagePullBackOff" if self._pull_failed else "ErrImagePull", str(error))
         except ConfigError as error:
@@ -126,8 +120,14 @@ class ContainerWorker:
         self._node.narrator.normal(pod, "Killing", message)
         await self.process.stop(pod.spec.termination_grace_period_seconds)
 
-    def _find_image(self) -> Image:
-        return self._node.images.find(self.container.image)
+    def _command(self, sources: Sources) -> Command:
+        uid = self._pod().metadata.uid
+        image = self._node.images.find(self.container.image)
+        given = self._node.base_env | self._node.gpus.env(uid, self.container)
+        return build_command(
+            self._pod(), self.container, image, sources, self._node.place,
+            pod_dir=self._node.pod_dir(uid), ports=self._ports, base_env=given,
+        )  # fmt: skip
 
     def _cannot(self, reason: str, message: str) -> None:
         state = self.record.state

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import aiohttp
 
 from deploy.local.node.downward import Place
+from deploy.local.node.gpus import GpuBook
 from deploy.local.node.images import Images
 from deploy.local.node.pod import Pod
 from deploy.local.node.ports import PortBook
@@ -68,12 +69,19 @@ class NodeContext(NamedTuple):
     images: Images
     tokens: Tokens
     ports: PortBook
+    gpus: GpuBook
     narrator: Narrator
     http: aiohttp.ClientSession
     place: Place
     pods_dir: Path
     base_env: dict[str, str]
     """Variables that every container gets."""
+
+    def release(self, uid: str) -> None:
+        """Take back what a pod had that is gone."""
+        self.ports.release(self.ports.owners(f"{uid}/"))
+        self.gpus.release(uid)
+        self.tokens.forget(uid)
 
     def pod_dir(self, uid: str) -> Path:
         """Where a pod has its volumes, logs and home."""

@@ -13,7 +13,7 @@ from deploy.local.node.mounts import mount_paths, rewrite
 from deploy.local.node.pod import Container, Pod
 from deploy.local.node.ports import port_env, rewrite_ports
 from deploy.local.node.sources import ConfigError, Sources
-from deploy.local.node.volumes import volume_paths
+from deploy.local.node.volumes import temporary_dir_of, volume_paths
 
 SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 
@@ -57,7 +57,7 @@ def _given_env(pod: Pod, image: Image, pod_dir: Path) -> dict[str, str]:
         "PATH": ":".join((*image.path, *SYSTEM_PATH)),
         "HOME": str(pod_dir / "home"),
         "HOSTNAME": pod.spec.hostname or pod.metadata.name,
-        "TMPDIR": str(pod_dir / "tmp"),
+        "TMPDIR": str(temporary_dir_of(pod.metadata.uid)),
         "LANG": "C.UTF-8",
     }
     return own | image.env

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from deploy.local.node.log_files import Follower, LogQuery, parse_entry, parse_query, selected
 from deploy.local.node.run_files import runs
@@ -91,16 +92,14 @@ async def _not_here(_: web.Request) -> web.Response:
 
 
 @web.middleware
-async def _local_only(request: web.Request, handler: Callable[[web.Request], object]) -> web.StreamResponse:
+async def _local_only(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let in only who comes from one of this machine's own addresses: then both ends of the connection are alike."""
     transport = request.transport
     peer = transport.get_extra_info("peername") if transport else None
     own = transport.get_extra_info("sockname") if transport else None
     if not peer or not own or not (peer[0] == own[0] or peer[0].startswith("127.")):
         raise web.HTTPForbidden(text="this node serves logs only to its own machine\n")
-    answer = handler(request)
-    response: web.StreamResponse = await answer  # type: ignore[misc]  # aiohttp types handlers loosely
-    return response
+    return await handler(request)
 
 
 async def _container_logs(request: web.Request, logs: PodLogs) -> web.StreamResponse:

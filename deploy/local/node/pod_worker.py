@@ -26,7 +26,7 @@ from deploy.local.node.pod_status import (
 )
 from deploy.local.node.ports import ANNOTATION, declared_ports
 from deploy.local.node.sources import ConfigError, fetch_sources
-from deploy.local.node.volumes import make_private_dir, make_sub_paths, make_volumes, remove_pod_files
+from deploy.local.node.volumes import make_private_dir, make_sub_paths, make_volumes, remove_pod_files, temporary_dir_of
 from services.chassis.kube import Conflict, JsonObject, KubeError, NotFound, dig_dict
 
 log = logging.getLogger(__name__)
@@ -161,8 +161,8 @@ class PodWorker:
             await worker.start(sources)
 
     def _make_dirs(self) -> None:
-        for name in ("home", "tmp"):
-            make_private_dir(self._dir / name)
+        make_private_dir(self._dir / "home")
+        make_private_dir(temporary_dir_of(self.pod.metadata.uid))
         for container in (*self.pod.spec.init_containers, *self.pod.spec.containers):
             make_sub_paths(container_mounts(self.pod, container, self._dir), self._dir)
 
@@ -209,8 +209,7 @@ class PodWorker:
             except KubeError as error:
                 log.warning("pod %s has ended but cannot be deleted yet: %s", self.pod.title, error)
                 await asyncio.sleep(RETRY_S)
-        self._node.ports.release(self._node.ports.owners(f"{self.pod.metadata.uid}/"))
-        self._node.tokens.forget(self.pod.metadata.uid)
+        self._node.release(self.pod.metadata.uid)
         await asyncio.to_thread(remove_pod_files, self.pod.metadata.uid, self._dir)
 
     # Reporting

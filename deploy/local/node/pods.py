@@ -116,7 +116,7 @@ class Pods:
         records = [run.run_record() for one in (folder / "containers").glob("*") for run in runs(one)[-1:]]
         alive = [record for record in records if record and record.shim.is_alive()]
         await asyncio.gather(*(_end(record.process or record.shim, record.shim) for record in alive))
-        self._node.ports.release(self._node.ports.owners(f"{folder.name}/"))
+        self._node.release(folder.name)
         await asyncio.to_thread(remove_pod_files, folder.name, folder)
 
 

@@ -122,15 +122,22 @@ def shared_memory_of(uid: str) -> Path:
     return SHARED_MEMORY / f"kaitobus-{uid}"
 
 
+def temporary_dir_of(uid: str) -> Path:
+    """TMPDIR of a pod. Programs make Unix sockets there, whose paths may have 107 characters: so it is short."""
+    return Path("/tmp") / f"kaitobus-{uid}"  # noqa: S108 - it is made for the user alone
+
+
 def remove_pod_files(uid: str, pod_dir: Path) -> None:
     """Remove all that a pod had on this machine but its hostPaths."""
-    shutil.rmtree(shared_memory_of(uid), ignore_errors=True)
-    shutil.rmtree(pod_dir, ignore_errors=True)
+    for folder in (shared_memory_of(uid), temporary_dir_of(uid), pod_dir):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_private_dir(path: Path) -> Path:
-    """Make a directory for the user alone, with its parents."""
+    """Make a directory for the user alone, with its parents. Raises OSError, also when it is somebody else's."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.lstat().st_uid != os.getuid():
+        raise PermissionError(f"{path} belongs to another user of this machine")
     return path
 
 

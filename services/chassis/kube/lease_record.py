@@ -18,6 +18,11 @@ class Terms(NamedTuple):
     retry_seconds: float = 2.0
     """Between two tries to take or to renew."""
 
+    @classmethod
+    def lasting(cls, seconds: int) -> Self:
+        """The terms of a lease of another duration, in the proportions of the default ones."""
+        return cls(seconds, seconds * 2 / 3, seconds * 2 / 15)
+
 
 class LeaseRecord(NamedTuple):
     """A Lease's spec and the resourceVersion it was read at. No holder: it was released."""

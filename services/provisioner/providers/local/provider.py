@@ -24,7 +24,7 @@ KEEP_EVERY: Final = 1.0
 
 
 class LocalProvider:
-    """The machine that the process runs on, in parts. Files and processes are looked at in threads, so that the loop goes on."""
+    """The machine that the process runs on, in parts. Looks at files and processes in threads: the loop goes on."""
 
     name = "local"
     simulated = False

@@ -1,0 +1,49 @@
+"""One stack for the whole tier, whole again before each test, and a witness of all that it does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from deploy.local.controlplane import ControlPlane
+from services.chassis.kube import NAMESPACES
+from tests.chaos.cast import Cast
+from tests.chaos.witness import Witness
+from tests.kubernetes.conftest import control_plane
+from tests.stack import Stack, running
+
+__all__ = ["control_plane"]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def whole(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    async with running(tmp_path_factory.mktemp("chaos"), control_plane) as stack:
+        yield stack
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def witness(whole: Stack) -> AsyncIterator[Witness]:
+    found = Witness(whole.kube)
+    watching = asyncio.create_task(found.watch())
+    yield found
+    watching.cancel()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stack(whole: Stack) -> Stack:
+    """Everything runs, one of each."""
+    await whole.start()
+    return whole
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def cast(stack: Stack, witness: Witness, request: pytest.FixtureRequest) -> AsyncIterator[Cast]:
+    """Workspaces in a namespace of the test's own. Whatever the test did, they go in the end, and all of them."""
+    namespace = f"chaos-{abs(hash(request.node.name)) % 10**8}"
+    await stack.kube.create(NAMESPACES, {"metadata": {"name": namespace}})
+    found = Cast(stack, witness, namespace)
+    yield found
+    await stack.start()
+    await found.delete_all()
+    await found.nothing_is_left()

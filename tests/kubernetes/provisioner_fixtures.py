@@ -1,0 +1,156 @@
+"""What the tests of the provisioner share: a bus, a cluster with our CRD, and provisioners that can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from deploy.crds import PLAIN_FILE
+from deploy.local.controlplane import ControlPlane
+from services.chassis.bus import Bus
+from services.chassis.kube import NODES, PODS, WORKSPACES, JsonObject, KubeClient, ObjectRef, dig_str
+from services.chassis.metrics import Metrics
+from services.chassis.service import Service
+from services.chassis.settings import Settings
+from services.chassis.telemetry import Telemetry
+from services.chassis.topology import Topology
+from services.contracts.messages import Demand, Report
+from services.contracts.subjects import ServiceName, report
+from services.provisioner.app import wire
+from services.provisioner.settings import ProvisionerSettings
+from tests.integration.conftest import NatsServer, free_port
+from tests.kubernetes.conftest import Kubectl
+
+SIZE = "Standard_NC48ads_A100_v4"
+"""Two GPUs."""
+
+
+class World:
+    """A test's own bus on the shared cluster, and a workspace's name that nobody else has."""
+
+    def __init__(self, bus: Bus, kube: KubeClient, nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bus = bus
+        self.kube = kube
+        self.nats = nats
+        self.env = monkeypatch
+        self.name = f"w-{uuid.uuid4().hex[:8]}"
+        self.uid = str(uuid.uuid4())
+
+    def demand(self, nodes: int, revision: int = 1, provider: str = "fake", size: str = SIZE, **parameters: str) -> Demand:
+        return Demand(
+            namespace="default", name=self.name, uid=self.uid, generation=1, plan_revision=revision,
+            provider=provider, nodes=nodes, instance_type=size, labels={"apps": self.name},
+            taints=("sku=gpu:NoSchedule",), parameters={k.replace("_", "-"): v for k, v in parameters.items()},
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def provisioner(self, provider: str = "fake", **settings: float) -> AsyncIterator[Service]:
+        """A provisioner in this process. On leaving it is cut off where it stands."""
+        chosen = ProvisionerSettings(
+            provider=provider, nats_url=self.nats.url, http_port=free_port(), workers=8, **settings
+        )  # type: ignore[arg-type]  # the test names the settings
+        service = Service("provisioner", chosen)
+        await wire(service, chosen)
+        run = asyncio.create_task(service.run())
+        owner = asyncio.create_task(_own_topology(self.bus))
+        try:
+            yield service
+        finally:
+            for task in (run, owner):
+                task.cancel()
+            await asyncio.gather(run, owner, return_exceptions=True)
+
+    async def report(self) -> Report | None:
+        last = await self.bus.last(Report, report(ServiceName.PROVISIONER, "default", self.name))
+        return last.message
+
+    async def until_report(self, wanted: Callable[[Report], object], seconds: float = 30) -> Report:
+        async def found() -> Report | None:
+            said = await self.report()
+            return said if said and wanted(said) else None
+
+        return await until(found, seconds, self.report)
+
+    async def nodes(self, uid: str | None = None) -> list[JsonObject]:
+        return (await self.kube.list(NODES, labels=f"kaito.sh/workspace-uid={uid or self.uid}")).items
+
+    async def node_names(self) -> list[str]:
+        return sorted(dig_str(node, "metadata", "name") for node in await self.nodes())
+
+    async def apply_workspace(self) -> str:
+        """A real Workspace of this name; returns its uid."""
+        workspace: JsonObject = {
+            "apiVersion": WORKSPACES.api_version,
+            "kind": "Workspace",
+            "metadata": {"name": self.name, "namespace": "default"},
+            "resource": {"labelSelector": {"matchLabels": {"apps": self.name}}},
+            "inference": {"preset": {"name": "phi-4"}},
+        }
+        return dig_str(await self.kube.create(WORKSPACES, workspace), "metadata", "uid")
+
+    async def delete_workspace(self) -> None:
+        await self.kube.delete(ObjectRef(WORKSPACES, self.name, "default"))
+
+    async def pod(self, name: str) -> JsonObject | None:
+        return await self.kube.get(ObjectRef(PODS, name, "default"))
+
+
+def ready(said: Report) -> bool:
+    return bool(said.conditions) and all(c.is_true for c in said.conditions)
+
+
+async def until(
+    look: Callable[[], Awaitable[T | None]], seconds: float = 30, otherwise: Callable[[], Awaitable[object]] | None = None
+) -> T:
+    """Wait until a look brings something, and return it."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not (found := await look()):
+                await asyncio.sleep(0.05)
+            return found
+    except TimeoutError:
+        raise AssertionError(f"it never came; last seen: {await otherwise() if otherwise else None}") from None
+
+
+async def _own_topology(bus: Bus) -> None:
+    """The watcher's part: a consumer for each provider that offers."""
+    topology = Topology(bus.js, Metrics())
+    while True:
+        await topology.ensure()
+        await asyncio.sleep(0.2)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def installed(kubectl: Kubectl) -> None:
+    await kubectl("apply", "-f", str(PLAIN_FILE.parent))
+    await kubectl("wait", "--for=condition=Established", "crd/workspaces.kaito.sh", "--timeout=30s")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(
+    control_plane: ControlPlane, installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    for name in ("BOOT", "PULL", "START", "JOB"):
+        monkeypatch.setenv(f"KAITOBUS_FAKE_{name}_SECONDS", "0.3")
+    server = NatsServer(tmp_path / "jetstream")
+    await server.start()
+    bus = Bus(Settings(nats_url=server.url), Telemetry(None, "test"), Metrics())
+    await bus.connect()
+    async with await KubeClient.connect(str(control_plane.kubeconfig)) as kube:
+        yield World(bus, kube, server, monkeypatch)
+        for node in (await kube.list(NODES)).items:
+            await kube.delete(ObjectRef.of(NODES, node))
+    await bus.close()
+    await server.kill()
+
+
+def in_thread(work: Callable[..., object]) -> Callable[..., Awaitable[object]]:
+    return functools.partial(asyncio.to_thread, work)
