@@ -21,12 +21,13 @@ from nats.js import JetStreamContext
 
 from deploy.crds import crd_for
 from deploy.local.controlplane import ControlPlane
+from deploy.local.logs import log_tail
 from deploy.local.nats import nats_process
 from deploy.local.ports import assign_ports
 from deploy.local.process import ProcessSpec, ensure_running, is_alive, recorded, spawn, terminate, wait_ready
 from deploy.local.services import MODULES, service_processes
 from deploy.local.state import LocalState
-from services.chassis.kube import WORKSPACES, JsonObject, KubeClient, ObjectRef
+from services.chassis.kube import WORKSPACES, JsonObject, KubeClient, NotFound, ObjectRef
 from services.contracts.status import WorkspaceStatus
 
 T = TypeVar("T")
@@ -153,9 +154,9 @@ class Stack:
         finally:
             await client.close()
 
-    def logs(self, lines: int = 40) -> Mapping[str, str]:
+    def logs(self) -> Mapping[str, str]:
         """The end of every log."""
-        return {p.stem: "\n".join(p.read_text().splitlines()[-lines:]) for p in sorted(self.state.logs.glob("*.log"))}
+        return {path.stem: log_tail(path) for path in sorted(self.state.logs.glob("*.log"))}
 
 
 async def _absent(condition: bool) -> bool:
@@ -176,6 +177,14 @@ async def until(found: Callable[[], Awaitable[T]], seconds: float = CONVERGES, w
         pytest.fail(f"{what or 'it'} did not come within {seconds:g} s; at the end: {value!r}")
 
 
+async def _lists_workspaces(kube: KubeClient) -> bool:
+    try:
+        await kube.list(WORKSPACES)
+    except NotFound:
+        return False
+    return True
+
+
 @asynccontextmanager
 async def running(folder: Path, plane: ControlPlane) -> AsyncIterator[Stack]:
     """A stack on a control plane that has the Workspace resource; all that was started ends with it."""
@@ -183,7 +192,7 @@ async def running(folder: Path, plane: ControlPlane) -> AsyncIterator[Stack]:
         stack = Stack(folder, plane, kube)
         try:
             await stack.kubectl("apply", "--server-side", "-f", str(crd_for(await kube.version())))
-            await stack.kubectl("wait", "--for=condition=Established", "crd/workspaces.kaito.sh", "--timeout=30s")
+            await until(lambda: _lists_workspaces(kube), 30, "the Workspace resource")
             yield stack
         finally:
             await stack.end()

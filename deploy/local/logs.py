@@ -8,7 +8,7 @@ from pathlib import Path
 
 _BYTES = 64 * 1024
 _LINES = 12
-_WIDTH = 200
+_WIDTH = 300
 
 
 def log_tail(path: Path) -> str:
@@ -21,7 +21,7 @@ def log_tail(path: Path) -> str:
     except FileNotFoundError:
         return f"It has written no log ({path})."
     last = squeezed([readable(line) for line in lines])[-_LINES:]
-    return "\n".join(["The end of its log:", *(f"    {line[:_WIDTH]}" for line in last), f"All of it: {path}"])
+    return "\n".join(["The end of its log:", *(f"    {line}" for line in last), f"All of it: {path}"])
 
 
 def readable(line: str) -> str:
@@ -29,12 +29,13 @@ def readable(line: str) -> str:
     try:
         found: object = json.loads(line)
     except ValueError:
-        return line
+        found = None
     if not isinstance(found, dict) or "message" not in found:
-        return line
-    error = str(found.get("error", "")).strip().rpartition("\n")[2]
-    parts = (str(found.get("level", "info")), str(found["message"]).strip(), error)
-    return ": ".join(part for part in parts if part)
+        return line if len(line) <= _WIDTH else line[:_WIDTH] + " …"
+    error = str(found.get("error") or found.get("traceback") or "").strip().rpartition("\n")[2]
+    message = str(found["message"]).strip()
+    last = [] if error.rpartition(": ")[2] in message else [error]
+    return ": ".join([str(found.get("level", "info")), message, *last])
 
 
 def squeezed(lines: list[str]) -> list[str]:

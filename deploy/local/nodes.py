@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.local.node.pids import ProcessId
 from deploy.local.node.run_files import RunDir, RunRecord
+from deploy.local.node.volumes import remove_pod_files
 from deploy.local.process import RunningProcess, terminate
 
 AGENT_GRACE_S = 15.0
@@ -37,7 +38,7 @@ class _Machine(BaseModel):
 
 
 async def end_nodes(folder: Path) -> None:
-    """End every agent recorded below `folder`, then the containers that have outlived theirs.
+    """End every agent recorded below `folder`, then the containers that have outlived theirs; remove their files.
 
     Raises ProcessError or TimeoutError where something does not even end by SIGKILL.
     """
@@ -46,6 +47,8 @@ async def end_nodes(folder: Path) -> None:
     found = (RunDir(path.parent.parent, int(path.parent.name)).run_record() for path in _run_files(folder))
     running = [record for record in found if record and any(one.is_alive() for one in _processes(record))]
     await asyncio.gather(*(_end_container(record) for record in running))
+    for pod_dir in folder.glob("*/pods/*"):
+        remove_pod_files(pod_dir.name, pod_dir)
 
 
 def _agent(path: Path) -> RunningProcess | None:

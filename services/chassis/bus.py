@@ -192,6 +192,11 @@ class Bus:
         raw = await self._raw(_STREAM_OF[kind], subject)
         return None if raw is None else _parsed(kind, raw)
 
+    async def subjects(self, kind: type[Message]) -> list[str]:
+        """All subjects that have a newest message of that kind."""
+        info = await self.js.stream_info(_STREAM_OF[kind], subjects_filter=">")
+        return sorted(info.state.subjects or {})
+
     async def _raw(self, stream: Stream, subject: str) -> RawStreamMsg | None:
         try:
             return await self.js.get_last_msg(stream, subject, direct=True)

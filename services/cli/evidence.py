@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploy.local.logs import readable
 from services.chassis.kube.errors import KubeError
 from services.chassis.kube.objects import EVENTS, PODS, JsonObject, dig, dig_dicts, dig_int, dig_str
 from services.chassis.kube.transport import Request
@@ -71,6 +72,7 @@ async def _log(cluster: Cluster, pod: JsonObject, container: str, *, previous: b
     query = {"container": container, "tailLines": str(LAST_LINES)} | ({"previous": "true"} if previous else {})
     try:
         async with cluster.transport.open(Request("GET", path, query), TIMEOUT) as response:
-            return (await response.read()).decode(errors="replace").strip() or None
+            lines = (await response.read()).decode(errors="replace").strip().splitlines()
+            return "\n".join(map(readable, lines)) or None
     except KubeError:
         return None  # the log is gone with its node; the condition still says what happened

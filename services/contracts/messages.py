@@ -66,8 +66,16 @@ class WorkspaceState(Message):
 
     @property
     def message_id(self) -> str:
-        """`uid:generation:resourceVersion`."""
-        return f"{self.uid}:{self.generation}:{self.resource_version}"
+        """`uid:generation:resourceVersion`, and what may change while the resourceVersion does not.
+
+        That is the content of ConfigMaps, and that the object is gone without ever having been seen to be deleted.
+        """
+        parts = [self.uid, str(self.generation), self.resource_version]
+        if self.configs:
+            parts.append(self.digest())
+        if self.deleting:
+            parts.append("deleting")
+        return ":".join(parts)
 
 
 class PlanState(Message):

@@ -104,7 +104,7 @@ class Loop:
 
     async def _say(self, view: View) -> None:
         """Report, unless the last report says the same already."""
-        subject = report(ServiceName.PROVISIONER, view.demand.namespace, view.demand.name)
+        subject = report(ServiceName.PROVISIONER, view.demand.namespace, view.demand.name, view.demand.provider)
         last = await self._bus.last(Report, subject)
         said = summarise(view, _now(), self._deadlines, last.message)
         if said != last.message:

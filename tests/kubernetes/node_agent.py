@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import yaml
@@ -70,7 +70,7 @@ class Agent:
         return self._log.read_text()
 
 
-def manifest(obj: JsonObject) -> str:
+def manifest(obj: Mapping[str, object]) -> str:
     return json.dumps(obj)
 
 

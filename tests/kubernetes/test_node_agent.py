@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -55,7 +55,7 @@ async def ns(kubectl: Kubectl) -> AsyncIterator[Kubectl]:
     await kubectl("delete", "namespace", name, "--wait=false")
 
 
-async def apply(ns: Kubectl, *objects: dict[str, object]) -> None:
+async def apply(ns: Kubectl, *objects: Mapping[str, object]) -> None:
     for obj in objects:
         await ns("apply", "-f", "-", stdin=manifest(obj))
 
@@ -175,7 +175,8 @@ async def test_volumes_are_found_where_they_are_mounted(ns: Kubectl, agent: Agen
     mounts = [{"name": name, "mountPath": path} for name, path in paths.items()]
     script = (
         "cat /etc/map/a.txt; echo; cat /etc/keys/key; echo; stat -c %a /etc/keys/key; cat /all/a.txt; echo; "
-        "cut -d. -f1 /all/token; cat /me/name; echo; df --output=fstype /memory/ | tail -1; test -f /h/passwd && echo host"
+        "cut -d. -f1 /all/token; cat /me/name; echo; df --output=fstype /memory/ | tail -1; "
+        "test -f /h/passwd && echo host"
     )
     one = pod("vol", agent, "sh", "-ec", script, volumeMounts=mounts, spec_volumes=volumes, spec_restartPolicy="Never")
     await apply(ns, one)

@@ -30,6 +30,18 @@ def test_of_a_traceback_only_the_error_is_told() -> None:
     assert readable(line) == "error: failed: ValueError: too big"
 
 
+def test_an_error_that_the_message_tells_is_not_told_twice() -> None:
+    line = json.dumps(
+        {"level": "critical", "message": "the engine ended: too big", "traceback": "T\nValueError: too big"}
+    )
+
+    assert readable(line) == "critical: the engine ended: too big"
+
+
+def test_a_line_without_end_is_cut() -> None:
+    assert readable("x" * 1000) == "x" * 300 + " …"
+
+
 def test_lines_that_repeat_are_counted() -> None:
     assert squeezed(["a", "b", "b", "b", "a"]) == ["a", "b (3 times)", "a"]
 

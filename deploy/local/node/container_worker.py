@@ -62,11 +62,11 @@ class ContainerWorker:
         try:
             await self.process.start(self._command(sources))
         except ImageError as error:
-            self._cannot("ImagePullBackOff" if self._pull_failed else "ErrImagePull", str(error))
+            self.waits("ImagePullBackOff" if self._pull_failed else "ErrImagePull", str(error))
         except ConfigError as error:
-            self._cannot("CreateContainerConfigError", str(error))
+            self.waits("CreateContainerConfigError", str(error))
         except OSError as error:
-            self._cannot("CreateContainerError", f"the container's files cannot be written: {error}")
+            self.waits("CreateContainerError", f"the container's files cannot be written: {error}")
         else:
             self._node.narrator.normal(self._pod(), "Started", f"Started container {self.container.name}")
             self._watch_health(started=False)
@@ -78,7 +78,11 @@ class ContainerWorker:
 
     def waits(self, reason: str, message: str) -> None:
         """Note why it cannot be started. Say so once, and try again later."""
-        self._cannot(reason, message)
+        state = self.record.state
+        if not (isinstance(state, Waiting) and state.message == message):
+            event = "FailedMount" if reason == "ContainerCreating" else "Failed"
+            self._node.narrator.warning(self._pod(), event, message)
+        self.process.waits(Waiting(reason, message, datetime.now(UTC) + RETRY_AFTER))
 
     async def stop(self, grace_seconds: float, why: str) -> None:
         """Run its preStop hook, then end it; both have to be done in `grace_seconds`."""
@@ -128,13 +132,6 @@ class ContainerWorker:
             self._pod(), self.container, image, sources, self._node.place,
             pod_dir=self._node.pod_dir(uid), ports=self._ports, base_env=given,
         )  # fmt: skip
-
-    def _cannot(self, reason: str, message: str) -> None:
-        state = self.record.state
-        if not (isinstance(state, Waiting) and state.message == message):
-            event = "FailedMount" if reason == "ContainerCreating" else "Failed"
-            self._node.narrator.warning(self._pod(), event, message)
-        self.process.waits(Waiting(reason, message, datetime.now(UTC) + RETRY_AFTER))
 
     async def _run_hook(self, hook: Handler, limit_s: float) -> None:
         try:

@@ -99,7 +99,7 @@ def port_env(ports: Mapping[int, int]) -> dict[str, str]:
 def rewrite_ports(argv: Sequence[str], ports: Mapping[int, int]) -> list[str]:
     """`argv` with `--port` of a declared port set to the real one, and `--host` of all addresses to 127.0.0.1."""
     return [
-        _rewrite_value(previous, argument, ports) for previous, argument in zip(["", *argv[:-1]], argv, strict=True)
+        _rewrite_value(previous, argument, ports) for previous, argument in zip(["", *argv[:-1]], argv, strict=False)
     ]
 
 
