@@ -1,0 +1,1 @@
+"""How Kaito Bus is brought to a cluster, or to one machine."""

@@ -1,0 +1,1 @@
+"""Facts on models and machine sizes: data only."""

@@ -1,1 +1,1 @@
-"""The services of Kaito Bus. Each package here is one process; none imports another, all import `contracts` and `chassis`."""
+"""The services of Kaito Bus: each package is one process; all import `contracts` and `chassis`, none another."""

@@ -1,0 +1,1 @@
+"""Tests, by what they need: nothing, a nats-server, an API server, an engine."""

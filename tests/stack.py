@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -47,7 +47,7 @@ QUICK = {
 }
 """Settings under which nothing takes long for its own sake."""
 
-CONVERGES = 60.0
+CONVERGES = 40.0
 """Seconds in which any workspace must be where it belongs, whatever happened before."""
 
 
@@ -175,6 +175,17 @@ async def until(found: Callable[[], Awaitable[T]], seconds: float = CONVERGES, w
                 await asyncio.sleep(0.05)
     except TimeoutError:
         pytest.fail(f"{what or 'it'} did not come within {seconds:g} s; at the end: {value!r}")
+
+
+async def until_none(found: Callable[[], Awaitable[Sequence[T]]], seconds: float = CONVERGES) -> None:
+    """Wait until `found` returns nothing; fail with what is left after `seconds`."""
+    left: Sequence[T] = ()
+    try:
+        async with asyncio.timeout(seconds):
+            while left := await found():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        pytest.fail(f"still there after {seconds:g} s: {left}")
 
 
 async def _lists_workspaces(kube: KubeClient) -> bool:

@@ -1,0 +1,1 @@
+"""Everything on one machine: control plane, NATS, services, node agents."""

@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 
 import nats.errors
 from faststream import AckPolicy
+from faststream.exceptions import IncorrectState
 from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.annotations import NatsMessage
 from nats.aio.client import Client
@@ -109,18 +110,26 @@ class Bus:
 
     @property
     def client(self) -> Client:
-        """The NATS client beneath."""
-        return self.broker.config.broker_config.connection_state.connection
+        """The NATS client beneath. Raises nats-py's ConnectionClosedError before the first connection."""
+        try:
+            return self.broker.config.broker_config.connection_state.connection
+        except IncorrectState as error:
+            raise nats.errors.ConnectionClosedError from error
 
     @property
     def js(self) -> JetStreamContext:
-        """JetStream with our time-out."""
+        """JetStream with our time-out. Raises one of nats-py's errors at once while there is no connection."""
+        if not self.client.is_connected:
+            raise nats.errors.ConnectionReconnectingError
         return self.client.jetstream(timeout=TIMEOUT)
 
     @property
     def connected(self) -> bool:
         """Whether the connection stands now."""
-        return bool(self.client.is_connected)
+        try:
+            return bool(self.client.is_connected)
+        except nats.errors.ConnectionClosedError:
+            return False
 
     # -- publishing
 

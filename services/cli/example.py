@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,9 @@ def run_example(state: LocalState, console: Console) -> None:
     run(wait_until_ready(name.namespace, name.name, console))
     console.print(f"\n[bold]> {QUESTION}[/]")
     console.print(run(_ask(name, QUESTION)), markup=False)
-    _show(state, console, "get", "workspace", name.name, "-n", name.namespace)
+    _show(
+        state, console, "get", "workspace", name.name, *([] if name.namespace == "default" else ["-n", name.namespace])
+    )
     console.print(f"\n[bold]$ kaitobus trace {name.name}[/]")
     trace(name.name, name.namespace, None)
 
@@ -84,7 +87,8 @@ async def _url(name: Name) -> str | None:
 
 def say_how_to_go_on(state: LocalState, console: Console, *, example: bool) -> None:
     """Print the commands that work from here on, ready to copy."""
-    lines = [f"export KUBECONFIG={state.kubeconfig}", "kubectl get workspace -w"]
+    programs = Path(sys.executable).parent
+    lines = [f"export KUBECONFIG={state.kubeconfig} PATH={programs}:$PATH", "kubectl get workspace -w"]
     if example:
         lines += _model_lines(read_name(EXAMPLE))
     else:
@@ -98,4 +102,4 @@ def _model_lines(name: Name) -> list[str]:
     url = run(_url(name))
     body = '{"messages": [{"role": "user", "content": "Who are you?"}]}'
     curl = f"curl -s {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'"
-    return ([curl] if url else []) + [f".venv/bin/kaitobus chat {name.name}", f".venv/bin/kaitobus why {name.name}"]
+    return ([curl] if url else []) + [f"kaitobus chat {name.name}", f"kaitobus why {name.name}"]

@@ -34,7 +34,14 @@ def spans(entries: Sequence[Entry], life: Life) -> list[Span]:
     start = _start(own)
     groups = [group for group in (_watcher(own, start), _scheduler(own), *_provisioners(own), _deployer(own)) if group]
     groups.sort(key=lambda group: group[0].start)
-    return [_root(own, start, groups), *(span for group in groups for span in group)]
+    return [_root(own, start, groups), *(span for group in groups for span in _clipped(group))]
+
+
+def _clipped(group: Sequence[Span]) -> list[Span]:
+    """A service's spans, no phase before the service was asked: Kubernetes tells times to the second only."""
+    asked = group[0].start
+    late = (span.model_copy(update={"start": max(asked, span.start)}) for span in group)
+    return [span.model_copy(update={"end": max(span.start, span.end) if span.end else None}) for span in late]
 
 
 def _start(own: Sequence[Entry]) -> datetime:

@@ -99,6 +99,20 @@ class Reason(StrEnum):
     DELETING = "workspaceDeleting"
 
 
+WAITS: frozenset[str] = frozenset(
+    {
+        Reason.WAITING_FOR_PROVIDER,
+        Reason.NODE_CLAIM_NOT_READY,
+        Reason.NODE_NOT_READY,
+        Reason.RESOURCE_NOT_READY,
+        Reason.INFERENCE_PENDING,
+        Reason.INFERENCE_PENDING_NODES,
+        Reason.DELETING,
+    }
+)
+"""Reasons of a step that is on its way: nothing is wrong, and nobody need do anything."""
+
+
 class Condition(Contract):
     """A metav1.Condition as a service reports it: without the times, which the writer of the status keeps.
 

@@ -39,6 +39,12 @@ def workspace(namespace: str, name: str) -> str:
     return f"{PREFIX}.workspace.{namespace}.{name}"
 
 
+def workspace_key(subject: str) -> tuple[str, str]:
+    """Namespace and name of the workspace whose wanted state travels on a subject."""
+    _, _, namespace, name = subject.split(".", 3)
+    return (namespace, name)
+
+
 def plan(namespace: str, name: str) -> str:
     """Where the plan of a workspace is published."""
     return f"{PREFIX}.plan.{namespace}.{name}"

@@ -22,6 +22,7 @@ def arguments(model: PlannedModel, engine: Engine) -> list[str]:
         "tensor-parallel-size": str(engine.tensor_parallel),
         "pipeline-parallel-size": str(engine.pipeline_parallel),
         "data-parallel-size": str(engine.data_parallel),
+        "disable-access-log-for-endpoints": "/health,/metrics",  # the probes would hide all else in the log
     }
     if model.revision:
         flags["revision"] = model.revision

@@ -1,4 +1,4 @@
-"""Brings the cluster's objects to a plan, and reports what became of them. Called again and again, it changes nothing."""
+"""Brings the cluster's objects to a plan, and reports what became of them. Done twice, it changes nothing."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Deployer:
         for previous in (True, False):
             try:
                 text = await self._kube.logs(state.namespace, pod, tail_lines=LOG_LINES, previous=previous)
-            except KubeError as error:
+            except (KubeError, TimeoutError) as error:
                 log.debug("no logs of %s: %s", pod, error)
             else:
                 if text.strip():

@@ -169,8 +169,8 @@ def _environment(state: PlanState, model: PlannedModel, engine: Engine, otlp_end
         {"name": "HF_HOME", "value": "/workspace/weights"},
         {"name": "OTEL_SERVICE_NAME", "value": "kaitobus-inference"},
         {"name": "TRACEPARENT", "value": traceparent(state.uid, state.plan.generation)},
-        *({"name": name, "value": value} for name, value in sorted(engine.env.items())),
     ]
+    env += [{"name": name, "value": value} for name, value in sorted(engine.env.items())]
     if otlp_endpoint:
         env.append({"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": otlp_endpoint})
         env.append({"name": "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "value": "http/protobuf"})

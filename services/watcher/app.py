@@ -92,8 +92,8 @@ class Leader:
         """Make and mend streams and consumers; when a stream had to be made, publish everything again."""
         await self._service.connected.wait()
         while True:
-            topology = Topology(self._service.bus.js, self._service.metrics, self._settings.nats_replicas)
             try:
+                topology = Topology(self._service.bus.js, self._service.metrics, self._settings.nats_replicas)
                 if await topology.ensure():
                     self._publisher.publish_all_again()
             except (JetStreamError, nats.errors.Error, TimeoutError, OSError) as error:

@@ -1,6 +1,7 @@
 """Turns what the API server says about Workspaces into messages. Run by one process at a time.
 
-Two at once would be harmless: they publish the same messages under the same ids.
+Two at once would be harmless: each publishes only on top of the message that it has seen, and the same state
+only once.
 """
 
 from __future__ import annotations
@@ -12,35 +13,53 @@ from typing import Final
 
 import nats.errors
 from nats.js.errors import Error as JetStreamError
-from pydantic import ValidationError
 
 from services.chassis.bus import Bus
+from services.chassis.keyed_queue import KeyedQueue
 from services.chassis.kube import (
     WORKSPACES,
     Conflict,
-    Deleted,
     JsonObject,
+    Key,
     KubeClient,
     KubeError,
     ListWatch,
     NotFound,
     ObjectRef,
-    Upsert,
+    Synced,
 )
 from services.chassis.settle import Outdated
+from services.contracts import subjects
+from services.contracts.conditions import ConditionType, Reason
 from services.contracts.messages import WorkspaceState
-from services.contracts.workspace import FINALIZER
-from services.watcher.references import look_up
-from services.watcher.validate import find_problem
+from services.contracts.status import WorkspaceStatus
+from services.contracts.workspace import FINALIZER, GROUP, LabelSelector, Resource, WorkspaceSpec
+from services.watcher.references import examine
 from services.watcher.workspace import Workspace, read
 from services.watcher.writer import Writer
 
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN: Final = 3.0
-"""Seconds until a workspace that could not be published is looked at again."""
+"""Seconds until a workspace is looked at again that is not right, or that names a ConfigMap, which may change."""
+AT_ONCE: Final = 0.05
+"""Seconds until a workspace is looked at again that changed while it was looked at."""
+WORKERS: Final = 8
+"""Workspaces that are looked at side by side: one whose calls take long does not hold up the others."""
 
-Key = tuple[str, str]
+_OWN_REASONS: Final = frozenset(
+    {
+        Reason.INVALID_SPEC,
+        Reason.IMMUTABLE_FIELD_CHANGED,
+        Reason.CONFIG_MAP_NOT_FOUND,
+        Reason.INVALID_CONFIG,
+        Reason.SECRET_NOT_FOUND,
+    }
+)
+_ALL: Final = ("", "")
+"""Stands in the queue for a look at what has gone: no object has that name."""
+_UNREADABLE: Final = WorkspaceSpec(resource=Resource(label_selector=LabelSelector()))
+"""Stands for a spec that cannot be read in the message that such a workspace goes. Nobody plans by it then."""
 
 
 class Publisher:
@@ -52,84 +71,70 @@ class Publisher:
         self._writer = writer
         self._watch = watch
         self._published: dict[Key, str] = {}
-        self._again: dict[Key, float] = {}
+        self._queue: KeyedQueue[Key] = KeyedQueue()
 
     def publish_all_again(self) -> None:
         """Forget what was published: the bus has lost it."""
         self._published.clear()
-        now = asyncio.get_running_loop().time()
-        self._again |= dict.fromkeys(self._watch.objects, now)
+        for key in self._watch.objects:
+            self._queue.add(key)
 
     async def run(self) -> None:
         """Follow the API server until cancelled."""
         self._published.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow())
-            group.create_task(self._look_again())
+            for _ in range(WORKERS):
+                group.create_task(self._queue.work(self._look))
 
     async def _follow(self) -> None:
         async for change in self._watch.events():
-            if isinstance(change, Upsert):
-                await self._guarded(change.ref.key, change.obj)
-            elif isinstance(change, Deleted):
-                await self._gone(change)
+            if isinstance(change, Synced):
+                self._published.clear()  # with the next list all is compared with what the bus has
+                self._queue.add(_ALL)
+            else:
+                self._queue.add(change.ref.key)
 
-    async def _look_again(self) -> None:
-        """Every now and then, look at what was left: a missing ConfigMap may be there now."""
-        while True:
-            await asyncio.sleep(0.25)
-            now = asyncio.get_running_loop().time()
-            for key in [key for key, at in self._again.items() if at <= now]:
-                self._again.pop(key, None)
-                if obj := self._watch.objects.get(key):
-                    await self._guarded(key, obj)
-
-    async def _guarded(self, key: Key, obj: JsonObject) -> None:
-        """Look at one workspace; whatever fails, the others are not held up, and it is looked at again."""
+    async def _look(self, key: Key) -> float:
+        """Look at one workspace. Seconds until it is to be looked at again, 0 if only when it changes."""
         try:
-            if not await self._observe(read(obj)):
-                self._postpone(key, LOOK_AGAIN)
+            if key == _ALL:
+                return await self._look_for_the_gone()
+            obj = self._watch.objects.get(key)
+            return await (self._gone(key) if obj is None else self._observe(read(obj)))
         except Outdated:
-            self._postpone(key, 0.1)
+            return AT_ONCE
         except (KubeError, JetStreamError, nats.errors.Error, OSError, TimeoutError) as error:
-            log.warning("will look again: %s", error, extra={"workspace": "/".join(key)})
-            self._postpone(key, LOOK_AGAIN)
-        except (ValidationError, ValueError, TypeError, KeyError):
+            log.warning("will look again: %s", error or repr(error), extra={"workspace": "/".join(key)})
+            return LOOK_AGAIN
+        except Exception:
             log.exception("a workspace could not be looked at", extra={"workspace": "/".join(key)})
-            self._postpone(key, 10 * LOOK_AGAIN)
+            return 10 * LOOK_AGAIN
 
-    def _postpone(self, key: Key, seconds: float) -> None:
-        self._again[key] = asyncio.get_running_loop().time() + seconds
-
-    async def _observe(self, workspace: Workspace) -> bool:
-        """Publish a workspace, or say what is wrong with it. False if it should be looked at again soon."""
+    async def _observe(self, workspace: Workspace) -> float:
+        """Publish a workspace, or say what is wrong with it."""
         meta = workspace.metadata
         if meta.deleting:
             return await self._take_down(workspace)
-        if problem := find_problem(workspace):
-            await self._writer.write_problem(workspace, problem)
-            return True
-        if not meta.held:
-            await self._hold(workspace)  # the change comes back by the watch, with the finalizer on it
-            return True
-        spec = workspace.spec
-        if spec is None:
-            raise TypeError("a workspace without problem has a spec")
-        found = await look_up(self._kube, meta.namespace, spec)
+        found = await examine(self._kube, workspace)
         if found.problem:
             await self._writer.write_problem(workspace, found.problem)
-            return False
+            return LOOK_AGAIN
+        if not meta.held:
+            await self._hold(workspace)  # the change comes back by the watch, with the finalizer on it
+            return 0
         await self._publish(workspace, found.configs)
-        return spec.config is None  # a ConfigMap may change without the Workspace changing
+        if _tells_a_problem(workspace.status):
+            await self._writer.on_message(workspace.identity)  # it is over, and perhaps there is no news to tell it
+        return LOOK_AGAIN if found.configs else 0  # a ConfigMap may change without the Workspace changing
 
-    async def _take_down(self, workspace: Workspace) -> bool:
+    async def _take_down(self, workspace: Workspace) -> float:
         if not workspace.metadata.held:
-            return True
-        if workspace.spec is None:
-            await self._writer.let_go(workspace)  # it was never readable, so nothing was made for it
-            return True
+            return 0
         await self._publish(workspace, {})
-        return True
+        if not workspace.status.is_true(ConditionType.DELETING):
+            await self._writer.write_deleting(workspace)
+        return 0
 
     async def _hold(self, workspace: Workspace) -> None:
         meta = workspace.metadata
@@ -144,30 +149,48 @@ class Publisher:
             raise Outdated(str(error)) from error
 
     async def _publish(self, workspace: Workspace, configs: dict[str, str]) -> None:
+        """Publish on top of the newest message, unless that says the same."""
         state = to_state(workspace, configs)
-        digest = state.model_copy(update={"resource_version": ""}).digest()
-        if self._published.get(workspace.metadata.key) != digest:
-            await self._bus.publish(state)
-            self._published[workspace.metadata.key] = digest
-
-    async def _gone(self, change: Deleted) -> None:
-        """Somebody removed the finalizer by force: let go of what is left all the same."""
-        key = change.ref.key
-        self._published.pop(key, None)
-        self._again.pop(key, None)
-        workspace = read(change.obj)
-        if workspace.spec is None or (workspace.metadata.deleting and workspace.metadata.held is False):
+        digest = _wanted(state)
+        if self._published.get(workspace.metadata.key) == digest:
             return
-        try:
-            await self._bus.publish(to_state(workspace, {}).model_copy(update={"deleting": True}))
-        except (JetStreamError, nats.errors.Error, OSError, TimeoutError) as error:
-            log.warning("not told that it is gone; garbage collection will find it: %s", error)
+        last = await self._bus.last(WorkspaceState, state.subject)
+        if last.message is None or _wanted(last.message) != digest:
+            await self._bus.publish(state, expect=last.sequence)
+        self._published[workspace.metadata.key] = digest
+
+    async def _gone(self, key: Key) -> float:
+        """A workspace is not there any more. If it went by force, its finalizer removed, let go all the same."""
+        self._published.pop(key, None)
+        last = await self._bus.last(WorkspaceState, subjects.workspace(*key))
+        if last.message is not None and not last.message.deleting:
+            await self._bus.publish(last.message.model_copy(update={"deleting": True}), expect=last.sequence)
+        return 0
+
+    async def _look_for_the_gone(self) -> float:
+        """Look at what the bus still knows and the API server does not: it may have gone while nobody watched."""
+        for subject in await self._bus.subjects(WorkspaceState):
+            key = subjects.workspace_key(subject)
+            if key not in self._watch.objects:
+                self._queue.add(key)
+        return 0
+
+
+def _wanted(state: WorkspaceState) -> str:
+    """A digest of the state without its version: writing the status changes that, and nothing that is wanted."""
+    return state.model_copy(update={"resource_version": ""}).digest()
+
+
+def _tells_a_problem(status: WorkspaceStatus) -> bool:
+    """Whether the status tells of something that the watcher itself found wrong."""
+    planned = status.condition(ConditionType.PLAN_READY)
+    return planned is not None and not planned.is_true and planned.reason in _OWN_REASONS
 
 
 def to_state(workspace: Workspace, configs: dict[str, str]) -> WorkspaceState:
-    """The message about a workspace whose spec can be read."""
+    """The message about a workspace. Of its annotations only ours travel, and those of providers."""
     meta = workspace.metadata
-    if workspace.spec is None:
+    if workspace.spec is None and not meta.deleting:
         raise ValueError(f"workspace {meta.namespace}/{meta.name} has no spec to publish")
     return WorkspaceState(
         namespace=meta.namespace,
@@ -175,8 +198,8 @@ def to_state(workspace: Workspace, configs: dict[str, str]) -> WorkspaceState:
         uid=meta.uid,
         generation=meta.generation,
         resource_version=meta.resource_version,
-        spec=workspace.spec,
-        annotations=meta.annotations,
+        spec=workspace.spec or _UNREADABLE,
+        annotations={key: value for key, value in meta.annotations.items() if f"{GROUP}/" in key},
         configs=configs,
         plan=workspace.status.plan,
         deleting=meta.deleting,

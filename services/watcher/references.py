@@ -1,4 +1,7 @@
-"""What a Workspace names in its namespace: ConfigMaps, whose content is read, and secrets, which must only exist."""
+"""What a Workspace names in its namespace: ConfigMaps, whose content is read, and secrets, which must only exist.
+
+With what `validate` finds in the Workspace itself that is all that can be wrong with it before it is planned.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import NamedTuple
 from services.chassis.kube import CONFIGMAPS, SECRETS, KubeClient, ObjectRef, dig_dict
 from services.contracts.conditions import Reason
 from services.contracts.workspace import CONFIG_KEY_INFERENCE, CONFIG_KEY_TUNING, WorkspaceSpec
-from services.watcher.validate import Problem
+from services.watcher.validate import Problem, find_problem
+from services.watcher.workspace import Workspace
 
 
 class Referenced(NamedTuple):
@@ -17,6 +21,14 @@ class Referenced(NamedTuple):
 
     configs: dict[str, str]
     problem: Problem | None
+
+
+async def examine(kube: KubeClient, workspace: Workspace) -> Referenced:
+    """What is wrong with a workspace, or else what it names. Raises KubeError if the API server does not answer."""
+    problem = find_problem(workspace)
+    if problem is not None or workspace.spec is None:
+        return Referenced({}, problem)
+    return await look_up(kube, workspace.metadata.namespace, workspace.spec)
 
 
 async def look_up(kube: KubeClient, namespace: str, spec: WorkspaceSpec) -> Referenced:

@@ -23,11 +23,13 @@ from services.chassis.kube import (
 from services.chassis.settle import Outdated
 from services.chassis.telemetry import Telemetry
 from services.contracts import subjects
-from services.contracts.conditions import ConditionStatus, ConditionType, StatusCondition
+from services.contracts.conditions import WAITS, ConditionStatus, ConditionType, StatusCondition
 from services.contracts.messages import Demand, Message, PlanState, Report, WorkspaceState
+from services.contracts.plan import Plan
 from services.contracts.status import WorkspaceStatus
 from services.contracts.subjects import ServiceName
 from services.contracts.workspace import FINALIZER
+from services.watcher.references import examine
 from services.watcher.status import WAITING, Seen, next_status
 from services.watcher.timeline import finished_phases, ready_span
 from services.watcher.validate import Problem
@@ -60,15 +62,19 @@ class Writer:
     async def on_message(self, message: Message) -> None:
         """A plan or a report has come: look at that workspace. Raises `Outdated` after losing a race."""
         obj = await self._kube.get(ObjectRef(WORKSPACES, message.name, message.namespace))
-        if obj is None:
-            return
-        workspace = read(obj)
-        if workspace.metadata.uid == message.uid:
+        workspace = read(obj) if obj else None
+        if workspace is not None and workspace.metadata.uid == message.uid:
             await self.write(workspace, await self._seen(workspace))
+        elif isinstance(message, Report) and message.released and message.service is ServiceName.SCHEDULER:
+            await self._forget(message, None)  # it went by force, and now all that it had is gone too
 
     async def write_problem(self, workspace: Workspace, problem: Problem) -> None:
         """Say what is wrong with a workspace. Works without the bus."""
         await self.write(workspace, Seen(problem=problem))
+
+    async def write_deleting(self, workspace: Workspace) -> None:
+        """Say that a workspace is on its way out. Works without the bus."""
+        await self.write(workspace, Seen())
 
     async def _seen(self, workspace: Workspace) -> Seen:
         meta = workspace.metadata
@@ -76,33 +82,45 @@ class Writer:
         reports = await asyncio.gather(
             *(self._bus.newest(Report, subject) for subject in report_subjects(workspace, plan))
         )
-        return Seen(plan=plan, reports=tuple(r for r in reports if r))
+        # What the publisher finds wrong must not be taken back by a report of before.
+        problem = None if meta.deleting else (await examine(self._kube, workspace)).problem
+        return Seen(plan=plan, reports=tuple(r for r in reports if r), problem=problem)
 
     async def write(self, workspace: Workspace, seen: Seen) -> None:
         """Write what changed, then let go of the workspace if it is deleted and nothing is left of it."""
         status = next_status(workspace, seen, datetime.now(UTC))
         if status != workspace.status:
-            await self._patch_status(workspace, status)
+            written = await self._patch_status(workspace, status)
+            if written is None:
+                return
             await self._announce(workspace, status)
+            workspace = written
         if workspace.metadata.deleting and workspace.metadata.held and _released(workspace, seen):
-            await self.let_go(workspace)
+            await self.let_go(workspace, seen)
 
-    async def _patch_status(self, workspace: Workspace, status: WorkspaceStatus) -> None:
+    async def _patch_status(self, workspace: Workspace, status: WorkspaceStatus) -> Workspace | None:
+        """Write the status, if the workspace is as it was read. Returns it as it is then; None if it is gone."""
+        return await self._patch(workspace, {"status": with_removals(workspace.status, status)}, subresource="status")
+
+    async def _patch(
+        self, workspace: Workspace, patch: JsonObject, *, subresource: str | None = None
+    ) -> Workspace | None:
+        """Compare-and-set: raises `Outdated` if the workspace has changed since it was read."""
         meta = workspace.metadata
-        patch: JsonObject = {
-            "metadata": {"resourceVersion": meta.resource_version, "uid": meta.uid},
-            "status": _with_removals(workspace.status, status),
-        }
+        fields = patch.get("metadata")
+        metadata: JsonObject = {"resourceVersion": meta.resource_version} | (fields if isinstance(fields, dict) else {})
+        ref = ObjectRef(WORKSPACES, meta.name, meta.namespace)
         try:
-            await self._kube.merge_patch(ObjectRef(WORKSPACES, meta.name, meta.namespace), patch, subresource="status")
+            return read(await self._kube.merge_patch(ref, patch | {"metadata": metadata}, subresource=subresource))
         except Conflict as error:
             raise Outdated(str(error)) from error
         except NotFound:
             log.info("workspace is gone", extra={"workspace": f"{meta.namespace}/{meta.name}"})
+            return None
 
     async def _announce(self, workspace: Workspace, status: WorkspaceStatus) -> None:
         """Tell what has just changed: as events on the object, and as spans of what is over."""
-        for condition in _changed(workspace.status, status):
+        for condition in worth_telling(workspace.status, status):
             await self._event(workspace, condition)
         identity = workspace.identity
         for phase in finished_phases(workspace.status.phases, status.phases):
@@ -113,36 +131,32 @@ class Writer:
     async def _event(self, workspace: Workspace, condition: StatusCondition) -> None:
         meta = workspace.metadata
         about = EventTarget(ObjectRef(WORKSPACES, meta.name, meta.namespace), meta.uid)
-        tell = self._events.warning if condition.status is ConditionStatus.FALSE else self._events.normal
+        wrong = condition.status is ConditionStatus.FALSE and condition.reason not in WAITS
+        tell = self._events.warning if wrong else self._events.normal
         await tell(about, condition.reason, f"{condition.type}: {condition.message}".rstrip(": "))
 
-    async def let_go(self, workspace: Workspace) -> None:
+    async def let_go(self, workspace: Workspace, seen: Seen) -> None:
         """Remove our finalizer, then what the bus still keeps under that name."""
         meta = workspace.metadata
-        patch: JsonObject = {
-            "metadata": {
-                "uid": meta.uid,
-                "finalizers": [name for name in meta.finalizers if name != FINALIZER] or None,
-            }
-        }
-        try:
-            await self._kube.merge_patch(ObjectRef(WORKSPACES, meta.name, meta.namespace), patch)
-        except (NotFound, Conflict) as error:
-            log.info("finalizer not removed: %s", error)
-            return
+        left: list[object] = [name for name in meta.finalizers if name != FINALIZER]
+        await self._patch(workspace, {"metadata": {"finalizers": left or None}})
         log.info("workspace released", extra={"workspace": f"{meta.namespace}/{meta.name}"})
-        await self._forget(workspace)
+        await self._forget(workspace.identity, workspace.status.plan or (seen.plan.plan if seen.plan else None))
 
-    async def _forget(self, workspace: Workspace) -> None:
-        meta = workspace.metadata
-        where = (meta.namespace, meta.name)
-        await self._bus.forget(WorkspaceState, subjects.workspace(*where), meta.uid)
-        await self._bus.forget(PlanState, subjects.plan(*where), meta.uid)
-        for subject in report_subjects(workspace, None):
-            await self._bus.forget(Report, subject, meta.uid)
-        plan = workspace.status.plan
-        for provider in plan.providers if plan else ():
-            await self._bus.forget(Demand, subjects.demand(provider, *where), meta.uid)
+    async def _forget(self, message: Message, plan: Plan | None) -> None:
+        """Drop what the bus keeps of a workspace that is no more; a namesake's messages stay."""
+        where = (message.namespace, message.name)
+        if plan is None:
+            last = await self._bus.newest(PlanState, subjects.plan(*where))
+            plan = last.plan if last and last.uid == message.uid else None
+        providers = plan.providers if plan else ()
+        for provider in providers:
+            await self._bus.forget(Demand, subjects.demand(provider, *where), message.uid)
+            await self._bus.forget(Report, subjects.report(ServiceName.PROVISIONER, *where, provider), message.uid)
+        for service in (ServiceName.DEPLOYER, ServiceName.SCHEDULER):
+            await self._bus.forget(Report, subjects.report(service, *where), message.uid)
+        await self._bus.forget(PlanState, subjects.plan(*where), message.uid)
+        await self._bus.forget(WorkspaceState, subjects.workspace(*where), message.uid)
 
 
 def _released(workspace: Workspace, seen: Seen) -> bool:
@@ -151,7 +165,7 @@ def _released(workspace: Workspace, seen: Seen) -> bool:
     return any(r.released and r.uid == uid for r in seen.reports if r.service is ServiceName.SCHEDULER)
 
 
-def _changed(old: WorkspaceStatus, new: WorkspaceStatus) -> list[StatusCondition]:
+def worth_telling(old: WorkspaceStatus, new: WorkspaceStatus) -> list[StatusCondition]:
     """The conditions worth an event: those whose status or reason changed, without what only repeats or waits."""
     silent = {ConditionType.SUCCEEDED, ConditionType.READY}
     return [
@@ -168,7 +182,7 @@ def _differs(old: StatusCondition | None, new: StatusCondition) -> bool:
     return old is None or (old.status, old.reason) != (new.status, new.reason)
 
 
-def _with_removals(old: WorkspaceStatus, new: WorkspaceStatus) -> JsonObject:
+def with_removals(old: WorkspaceStatus, new: WorkspaceStatus) -> JsonObject:
     """The merge patch: all of the new status, and null for what is no longer in it."""
     return _removals(old.to_dict(), new.to_dict())
 

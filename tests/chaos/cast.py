@@ -22,7 +22,7 @@ from services.contracts.status import State, WorkspaceStatus
 from services.contracts.subjects import PREFIX, Stream
 from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE, LABEL_WORKSPACE_NAMESPACE
 from tests.chaos.witness import Witness
-from tests.stack import Stack, until
+from tests.stack import Stack, until, until_none
 
 NEWEST = (Stream.WORKSPACES, Stream.PLANS, Stream.DEMANDS, Stream.REPORTS)
 
@@ -146,10 +146,7 @@ class Cast:
 
     async def nothing_is_left(self) -> None:
         """No Workspace (and so no finalizer), no workload, no node, and no message that would bring one back."""
-        await until(self._is_empty, what=f"an empty namespace {self.namespace}")
-
-    async def _is_empty(self) -> bool:
-        return not await self.leftovers()
+        await until_none(self.leftovers)
 
     async def leftovers(self) -> list[str]:
         """What is left of the workspaces, in words."""

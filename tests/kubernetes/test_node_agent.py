@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
+import ssl
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -288,6 +291,33 @@ async def test_two_pods_with_the_same_port_do_not_collide(ns: Kubectl, agent: Ag
         real.add(json.loads(await field(ns, f"pod/{name}", annotation)())["5000"])
         assert await ns("logs", name) == "127.0.0.1\n"
     assert len(real) == 2
+
+
+async def test_a_container_whose_keeper_is_killed_ends_and_is_started_again(ns: Kubectl, own_agent: Agent) -> None:
+    await apply(ns, pod("kept", own_agent, "sleep", "1000"))
+    await ready(ns, "kept")
+    (run,) = [json.loads(path.read_text()) for path in own_agent.state.rglob("run.json")]
+    os.kill(run["shim"]["pid"], signal.SIGKILL)
+    status = ".status.containerStatuses[0]"
+    await becomes(ns, "pod/kept", f"{status}.restartCount", "1")
+    await becomes(ns, "pod/kept", f"{status}.lastState.terminated.reason", "ContainerStatusUnknown")
+    assert run["process"]["pid"] not in pids_below(own_agent.state)
+
+
+async def test_only_the_api_server_may_read_logs(kubectl: Kubectl, agent: Agent, control_plane: ControlPlane) -> None:
+    await becomes(kubectl, "node/node-a", '.status.conditions[?(@.type=="Ready")].status', "True")
+    status = json.loads(await kubectl("get", "node", "node-a", "-o", "json"))["status"]
+    port = status["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+    url = f"https://{status['addresses'][0]['address']}:{port}/healthz"
+    pki = control_plane.config.pki
+    stranger = ssl.create_default_context(cafile=pki.ca.cert)
+    api_server = ssl.create_default_context(cafile=pki.ca.cert)
+    api_server.load_cert_chain(pki.kubelet_client.cert, pki.kubelet_client.key)
+    async with aiohttp.ClientSession() as session:
+        async with session.get(url, ssl=api_server) as answer:
+            assert await answer.text() == "ok"
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(url, ssl=stranger)
 
 
 async def test_logs_can_be_followed_cut_and_stamped(ns: Kubectl, agent: Agent) -> None:

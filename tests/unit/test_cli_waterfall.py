@@ -70,6 +70,14 @@ def test_a_phase_is_told_as_it_was_reported_last() -> None:
     assert [span.end for span in found if span.depth == 2] == [at(30)]
 
 
+def test_a_phase_whose_time_is_cut_to_the_second_does_not_begin_before_its_service_was_asked() -> None:
+    early = Phase(name="waits", started_at=T0, finished_at=T0)
+
+    found = spans(history(*WHOLE_WAY[:3], (1, reported(ServiceName.DEPLOYER, phases=(early,)))), LIFE)
+
+    assert [(span.start, span.end) for span in found if span.depth == 2] == [(at(0.3), at(0.3))]
+
+
 def test_a_provider_that_was_told_to_let_go_ends_there_and_the_next_one_begins() -> None:
     found = spans(
         history(
@@ -132,6 +140,7 @@ def test_the_filters_take_every_subject_of_the_workspace_and_no_other() -> None:
         (0, 5, "█████     "),
         (5, 10, "     █████"),
         (2, 2.5, "  ▌       "),
+        (2.5, 4, "  ▐█      "),
         (5, 5, "     ▏    "),
         (10, 10, "         ▏"),
     ],

@@ -191,8 +191,9 @@ def test_a_service_of_others_gets_no_port(spec: dict[str, object]) -> None:
     assert routes([service(**spec)], [local()]) == []
 
 
-def test_a_service_without_a_selector_is_none_of_ours() -> None:
-    assert parse_service({"metadata": {"name": "s", "uid": "u"}, "spec": {}}) is None
+@pytest.mark.parametrize("spec", [{}, {"selector": {"app": "x"}, "clusterIP": "None"}])
+def test_a_service_without_selector_or_cluster_ip_is_none_of_ours(spec: dict[str, object]) -> None:
+    assert parse_service({"metadata": {"name": "s", "uid": "u"}, "spec": spec}) is None
 
 
 def test_the_annotation_of_a_service() -> None:

@@ -30,6 +30,7 @@ class ServiceSpec(Contract):
     selector: dict[str, str] = Field(default_factory=dict)
     ports: tuple[ServicePort, ...] = ()
     type: str = "ClusterIP"
+    cluster_ip: str = Field("", alias="clusterIP")
 
 
 class ServiceMeta(Contract):
@@ -70,12 +71,13 @@ class Route(NamedTuple):
 
 
 def parse_service(obj: JsonObject) -> Service | None:
-    """A Service that may have pods: one with a selector. None for all others."""
+    """A Service that may get ports here: one with a selector and a cluster IP. None for all others."""
     try:
         service = Service.model_validate(obj)
     except ValidationError:
         return None
-    return service if service.spec.selector and service.spec.type != "ExternalName" else None
+    stands_alone = service.spec.type == "ExternalName" or service.spec.cluster_ip == "None"
+    return service if service.spec.selector and not stands_alone else None
 
 
 def routes(services: Iterable[Service], pods: Iterable[LocalPod]) -> list[Route]:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 from services.chassis.kube.backoff import retry_delay
 from services.chassis.kube.errors import Gone, Invalid, KubeError, NotFound, Unreachable
 from services.chassis.kube.objects import (
+    PODS,
     WELL_KNOWN,
     JsonObject,
     ObjectRef,
@@ -159,6 +160,19 @@ class KubeClient:
         except NotFound:
             return False
         return True
+
+    async def logs(
+        self, namespace: str, pod: str, *, tail_lines: int, previous: bool = False, container: str | None = None
+    ) -> str:
+        """The last lines that a container wrote; with `previous`, those of its run before this one.
+
+        `container` may be left out for a pod that has one. Raises `Invalid` when there is no such run.
+        """
+        query = {"tailLines": str(tail_lines), "previous": "true" if previous else "false"}
+        query |= {"container": container} if container else {}
+        request = Request("GET", PODS.path(namespace, pod, "log"), query)
+        async with asyncio.timeout(self._timeout), self._transport.open(request, self._timeout) as response:
+            return (await response.read()).decode(errors="replace")
 
     async def version(self) -> tuple[int, int]:
         """The server's version, such as (1, 33)."""

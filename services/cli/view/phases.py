@@ -51,7 +51,7 @@ class PhasesView:
 def _news(workspace: WorkspaceView) -> list[str]:
     """What there is to say, each in a line that stays the same while nothing changes."""
     lines = []
-    for phase in workspace.status.phases:
+    for phase in _ordered(workspace):
         lines.append(f"  … {phase.name}")
         if phase.finished_at:
             lines.append(f"  ✓ {phase.name} {_took(phase, phase.finished_at)}")
@@ -59,9 +59,16 @@ def _news(workspace: WorkspaceView) -> list[str]:
     return [*lines, f"    {waits}"] if waits else lines
 
 
+def _ordered(workspace: WorkspaceView) -> list[Phase]:
+    """The phases by start; of those that began in the same second, the one that ended first."""
+    return sorted(
+        workspace.status.phases, key=lambda p: (p.started_at, p.finished_at or datetime.max.replace(tzinfo=UTC))
+    )
+
+
 def _picture(workspace: WorkspaceView, now: datetime) -> Group:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for phase in workspace.status.phases:
+    for phase in _ordered(workspace):
         mark = Text("✓", style="green") if phase.finished_at else Spinner("dots")
         took = _took(phase, phase.finished_at or now)
         table.add_row("", mark, phase.name, Text(took, style="dim"), Text(phase.detail, style="dim"))

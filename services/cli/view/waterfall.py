@@ -12,6 +12,9 @@ from services.cli.waterfall import Span
 BLOCKS = " ▏▎▍▌▋▊▉█"
 """A character cell filled from the left by eighths."""
 
+RIGHT_BLOCKS = " ▕▐█"
+"""The same from the right, as far as Unicode has them: nothing, an eighth, a half, all."""
+
 STYLES = {
     "workspace": "bold",
     "watcher": "cyan",
@@ -65,12 +68,14 @@ def bar(span: Span, origin: datetime, total: float, width: int, now: datetime) -
 
 
 def _cell(index: int, start: float, end: float) -> str:
-    """The character of one cell. A cell where a bar begins and ends at once is drawn by its length alone."""
+    """The character of one cell: filled from the left where a bar ends, from the right where one begins."""
     covered = min(end, index + 1) - max(start, index)
     if covered <= 0:
         return " "
     if covered >= 1:
         return BLOCKS[-1]
+    if end > index + 1:
+        return RIGHT_BLOCKS[round(covered * (len(RIGHT_BLOCKS) - 1))]
     return BLOCKS[max(1, round(covered * 8))]
 
 
