@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from services.contracts.base import Contract
 from services.contracts.messages import Demand, Message, PlanState, Report, WorkspaceState
 
 _KINDS: dict[str, type[Message]] = {
@@ -19,10 +20,8 @@ _KINDS: dict[str, type[Message]] = {
 """The model of a message by the second token of its subject."""
 
 
-class BusMessage(BaseModel):
+class BusMessage(Contract):
     """A message as the stream keeps it. `time` is when the server took it."""
-
-    model_config = ConfigDict(frozen=True)
 
     sequence: int
     subject: str

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
-
 from services.cli.streams import Stored
+from services.contracts.base import Contract
 
 ERROR = "Kaito-Error"
 ERROR_TYPE = "Kaito-Error-Type"
@@ -16,10 +15,8 @@ DELIVERED = "Kaito-Delivered"
 _NOT_ITS_OWN = ("Kaito-", "Nats-")
 
 
-class Letter(BaseModel):
+class Letter(Contract):
     """One dead letter."""
-
-    model_config = ConfigDict(frozen=True)
 
     sequence: int
     service: str

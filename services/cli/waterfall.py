@@ -6,17 +6,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise
 
-from pydantic import BaseModel, ConfigDict
-
 from services.cli.history import Entry, Life, of_life
+from services.contracts.base import Contract
 from services.contracts.messages import Demand, Phase, PlanState, Report, WorkspaceState
 from services.contracts.subjects import ServiceName
 
 
-class Span(BaseModel):
+class Span(Contract):
     """One step. `end` is None while it goes on; `depth` 0 is the whole, 1 a service, 2 a phase within it."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     service: str

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
-
 from services.cli.advice import NEEDS_SOMEONE, next_sentence
 from services.cli.workspaces import WorkspaceView, first_failing
+from services.contracts.base import Contract
 from services.contracts.conditions import ConditionType, StatusCondition
 from services.contracts.status import State
 
@@ -35,19 +34,15 @@ class Verdict(StrEnum):
     DELETING = "deleting"
 
 
-class Words(BaseModel):
+class Words(Contract):
     """What somebody said: a cloud, Kubernetes, or the engine in its log."""
-
-    model_config = ConfigDict(frozen=True)
 
     source: str
     text: str
 
 
-class Note(BaseModel):
+class Note(Contract):
     """A warning event of Kubernetes on the workspace, its workload or its pods."""
-
-    model_config = ConfigDict(frozen=True)
 
     about: str
     reason: str
@@ -55,10 +50,8 @@ class Note(BaseModel):
     last_seen: datetime | None = None
 
 
-class Explanation(BaseModel):
+class Explanation(Contract):
     """The answer of `kaitobus why`. `since`: when the step came to stand as it does; `next_at`: when to expect more."""
-
-    model_config = ConfigDict(frozen=True)
 
     namespace: str
     name: str

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from services.contracts.base import Contract
 from services.contracts.conditions import STEPS, ConditionType, StatusCondition
 from services.contracts.status import WorkspaceStatus
 
 _KNOWN = frozenset(ConditionType)
 
 
-class WorkspaceView(BaseModel):
+class WorkspaceView(Contract):
     """What is known of one Workspace now."""
-
-    model_config = ConfigDict(frozen=True)
 
     namespace: str
     name: str

@@ -31,8 +31,9 @@ from services.chassis.kube import (
 from services.chassis.settle import Outdated
 from services.contracts import subjects
 from services.contracts.conditions import ConditionType, Reason
-from services.contracts.messages import WorkspaceState
+from services.contracts.messages import Report, WorkspaceState
 from services.contracts.status import WorkspaceStatus
+from services.contracts.subjects import ServiceName
 from services.contracts.workspace import FINALIZER, GROUP, LabelSelector, Resource, WorkspaceSpec
 from services.watcher.references import examine
 from services.watcher.workspace import Workspace, read
@@ -163,8 +164,12 @@ class Publisher:
         """A workspace is not there any more. If it went by force, its finalizer removed, let go all the same."""
         self._published.pop(key, None)
         last = await self._bus.last(WorkspaceState, subjects.workspace(*key))
-        if last.message is not None and not last.message.deleting:
+        if last.message is None:
+            return 0
+        if not last.message.deleting:
             await self._bus.publish(last.message.model_copy(update={"deleting": True}), expect=last.sequence)
+        elif report := await self._bus.newest(Report, subjects.report(ServiceName.SCHEDULER, *key)):
+            await self._writer.on_message(report)  # perhaps it was told that nothing is left when nobody listened
         return 0
 
     async def _look_for_the_gone(self) -> float:

@@ -19,6 +19,7 @@ from services.chassis.kube import (
     KubeClient,
     NotFound,
     ObjectRef,
+    dig_dict,
 )
 from services.chassis.settle import Outdated
 from services.chassis.telemetry import Telemetry
@@ -107,8 +108,7 @@ class Writer:
     ) -> Workspace | None:
         """Compare-and-set: raises `Outdated` if the workspace has changed since it was read."""
         meta = workspace.metadata
-        fields = patch.get("metadata")
-        metadata: JsonObject = {"resourceVersion": meta.resource_version} | (fields if isinstance(fields, dict) else {})
+        metadata: JsonObject = {"resourceVersion": meta.resource_version, **dig_dict(patch, "metadata")}
         ref = ObjectRef(WORKSPACES, meta.name, meta.namespace)
         try:
             return read(await self._kube.merge_patch(ref, patch | {"metadata": metadata}, subresource=subresource))

@@ -26,7 +26,14 @@ from deploy.local.node.pod_status import (
 )
 from deploy.local.node.ports import ANNOTATION, declared_ports
 from deploy.local.node.sources import ConfigError, fetch_sources
-from deploy.local.node.volumes import make_private_dir, make_sub_paths, make_volumes, remove_pod_files, temporary_dir_of
+from deploy.local.node.volumes import (
+    make_private_dir,
+    make_sub_paths,
+    make_volumes,
+    remove_pod_files,
+    remove_volatile_files,
+    temporary_dir_of,
+)
 from services.chassis.kube import Conflict, JsonObject, KubeError, NotFound, dig_dict
 
 log = logging.getLogger(__name__)
@@ -175,6 +182,7 @@ class PodWorker:
         if not leaving:
             await self._remove()
             return
+        await asyncio.to_thread(remove_volatile_files, self.pod.metadata.uid)
         with suppress(KubeError):  # The server may be gone already; the next agent reports it.
             await self.report()
 

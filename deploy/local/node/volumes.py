@@ -129,7 +129,13 @@ def temporary_dir_of(uid: str) -> Path:
 
 def remove_pod_files(uid: str, pod_dir: Path) -> None:
     """Remove all that a pod had on this machine but its hostPaths."""
-    for folder in (shared_memory_of(uid), temporary_dir_of(uid), pod_dir):
+    remove_volatile_files(uid)
+    shutil.rmtree(pod_dir, ignore_errors=True)
+
+
+def remove_volatile_files(uid: str) -> None:
+    """Remove what a pod would lose if its machine was started anew; its processes must have ended."""
+    for folder in (shared_memory_of(uid), temporary_dir_of(uid)):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -25,7 +25,7 @@ def get(
 
     found = run(_read(workspace, None if all_namespaces else namespace))
     if output is TableOutput.JSON:
-        print_json([item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in found])
+        print_json([item.to_dict() for item in found])
     else:
         show_workspaces(found, wide=output is TableOutput.WIDE, namespace=None if all_namespaces else namespace)
 

@@ -18,7 +18,7 @@ def why(workspace: Workspace, namespace: Namespace = "default", output: OutputOp
 
     found = run(_explain(namespace, workspace))
     if output is Output.JSON:
-        print_json(found.model_dump(mode="json"))
+        print_json(found.to_dict())
     else:
         show_explanation(found)
 

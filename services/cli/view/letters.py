@@ -56,7 +56,7 @@ def print_letters(letters: Sequence[Letter]) -> None:
     """Print all as JSON; bytes that are no text are escaped."""
     print_json(
         [
-            letter.model_dump(mode="json", exclude={"body"}) | {"body": letter.body.decode(errors="backslashreplace")}
+            letter.model_copy(update={"body": b""}).to_dict() | {"body": letter.body.decode(errors="backslashreplace")}
             for letter in letters
         ]
     )

@@ -47,7 +47,7 @@ def print_trace(life: Life, found: Sequence[Span]) -> None:
 
 
 def _span(span: Span, origin: datetime) -> dict[str, object]:
-    values = span.model_dump(mode="json")
+    values = span.to_dict()
     values["offsetSeconds"] = round((span.start - origin).total_seconds(), 6)
     values["durationSeconds"] = round((span.end - span.start).total_seconds(), 6) if span.end else None
     return values
