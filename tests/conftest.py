@@ -1,17 +1,15 @@
-"""What all tiers share: when a test on a whole stack fails, the ends of its logs are shown with it."""
+"""For all tiers: a run that is told to end takes down what its fixtures started."""
 
-from collections.abc import Generator
+from __future__ import annotations
 
-import pytest
+import signal
+from types import FrameType
 
-from tests.stack import Stack
+
+def pytest_configure() -> None:
+    """SIGTERM ends a run as Ctrl-C does. Without it servers that the fixtures started would be left running."""
+    signal.signal(signal.SIGTERM, _interrupt)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    values = getattr(item, "funcargs", {}).values()
-    if report.failed:
-        for stack in (value for value in values if isinstance(value, Stack)):
-            report.sections += [(f"log of {name}", text) for name, text in stack.logs().items()]
-    return report
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

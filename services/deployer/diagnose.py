@@ -75,7 +75,7 @@ def _of_container(pod: Pod, status: ContainerStatus) -> Diagnosis | None:
     if ended and ended.reason == "OOMKilled" and not status.ready:
         return Diagnosis(
             reason=Reason.CONTAINER_OOM_KILLED,
-            message=f"{where} ran out of memory and was killed ({status.restart_count} restarts). {ended.message}",
+            message=f"{where} ran out of memory and was killed ({status.restart_count} restarts). {ended.message}".rstrip(),
             next_step="It is started again. If it happens again, choose a larger instance type.",
             crashed=pod.metadata.name,
         )

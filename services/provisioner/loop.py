@@ -27,7 +27,7 @@ from services.provisioner.view import Deadlines, View
 log = logging.getLogger(__name__)
 
 PASS_SECONDS: Final = 25.0
-"""A pass ends before the bus thinks that it has died (30 s) and gives the demand to somebody else."""
+"""A pass that takes longer is given up, and begun anew."""
 NOT_YET: Final = 0.5
 """Seconds to wait for what must be known before the first pass."""
 

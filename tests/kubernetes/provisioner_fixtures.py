@@ -57,15 +57,14 @@ class World:
             provider=provider, nats_url=self.nats.url, http_port=free_port(), workers=8, **settings
         )  # type: ignore[arg-type]  # the test names the settings
         service = Service("provisioner", chosen)
+        others = asyncio.all_tasks()
         await wire(service, chosen)
-        run = asyncio.create_task(service.run())
-        owner = asyncio.create_task(_own_topology(self.bus))
+        asyncio.create_task(service.run())  # noqa: RUF006 - held by all_tasks until it is cut off below
+        asyncio.create_task(_own_topology(self.bus))  # noqa: RUF006 - likewise
         try:
             yield service
         finally:
-            for task in (run, owner):
-                task.cancel()
-            await asyncio.gather(run, owner, return_exceptions=True)
+            await _cut_off(asyncio.all_tasks() - others)
 
     async def report(self) -> Report | None:
         last = await self.bus.last(Report, report(ServiceName.PROVISIONER, "default", self.name))
@@ -119,6 +118,14 @@ async def until(
         raise AssertionError(f"it never came; last seen: {await otherwise() if otherwise else None}") from None
 
 
+async def _cut_off(tasks: set[asyncio.Task[object]]) -> None:
+    """More than once: nats-py swallows a cancellation that comes while it writes to the socket."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=0.5)
+
+
 async def _own_topology(bus: Bus) -> None:
     """The watcher's part: a consumer for each provider that offers."""
     topology = Topology(bus.js, Metrics())
@@ -144,6 +151,7 @@ async def world(
     await server.start()
     bus = Bus(Settings(nats_url=server.url), Telemetry(None, "test"), Metrics())
     await bus.connect()
+    await Topology(bus.js, Metrics()).ensure()
     async with await KubeClient.connect(str(control_plane.kubeconfig)) as kube:
         yield World(bus, kube, server, monkeypatch)
         for node in (await kube.list(NODES)).items:
