@@ -1,9 +1,14 @@
-"""For all tiers: a run that is told to end takes down what its fixtures started."""
+"""What all tiers share: a run that is told to end takes down what it started, and a failure shows its logs."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Generator
 from types import FrameType
+
+import pytest
+
+from tests.stack import Stack
 
 
 def pytest_configure() -> None:
@@ -13,3 +18,14 @@ def pytest_configure() -> None:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """When a test on a whole stack fails, show the ends of its services' logs with it."""
+    report = yield
+    values = getattr(item, "funcargs", {}).values()
+    if report.failed:
+        for stack in (value for value in values if isinstance(value, Stack)):
+            report.sections += [(f"log of {name}", text) for name, text in stack.logs().items()]
+    return report

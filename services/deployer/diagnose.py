@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from services.contracts.base import Contract
 from services.contracts.conditions import Reason
-from services.deployer.pods import ContainerStatus, Pod
+from services.deployer.pods import ContainerStatus, Pod, Terminated
 
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _START = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
@@ -75,7 +75,7 @@ def _of_container(pod: Pod, status: ContainerStatus) -> Diagnosis | None:
     if ended and ended.reason == "OOMKilled" and not status.ready:
         return Diagnosis(
             reason=Reason.CONTAINER_OOM_KILLED,
-            message=f"{where} ran out of memory and was killed ({status.restart_count} restarts). {ended.message}".rstrip(),
+            message=f"{where} ran out of memory and was killed ({status.restart_count} restarts).{_words(ended)}",
             next_step="It is started again. If it happens again, choose a larger instance type.",
             crashed=pod.metadata.name,
         )
@@ -100,10 +100,14 @@ def _crash(where: str, pod: Pod, status: ContainerStatus) -> Diagnosis | None:
     looping = status.state.waiting and status.state.waiting.reason == "CrashLoopBackOff"
     if not ended or status.ready or (ended.exit_code == 0 and not looping):
         return None
-    why = f" {ended.message.strip()}" if ended.message.strip() else ""
     return Diagnosis(
         reason=Reason.CONTAINER_CRASH_LOOP,
-        message=f"{where} ended with exit code {ended.exit_code} ({status.restart_count} restarts).{why}",
+        message=f"{where} ended with exit code {ended.exit_code} ({status.restart_count} restarts).{_words(ended)}",
         next_step="It is started again, with growing pauses of up to 5 minutes.",
         crashed=pod.metadata.name,
     )
+
+
+def _words(ended: Terminated) -> str:
+    """What the container itself left as its last message, after a space."""
+    return f" {ended.message.strip()}" if ended.message.strip() else ""

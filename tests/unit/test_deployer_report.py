@@ -17,8 +17,8 @@ from services.deployer.report import Observed, refused, released, serving, to_re
 from tests.unit.samples import NOW, UID, plan, plan_state, pod, stamp
 
 
-def status(name: str = "inference", **of: object) -> JsonObject:
-    return {"containerStatuses": [{"name": name, **of}]}
+def status(**of: object) -> JsonObject:
+    return {"containerStatuses": [{"name": "inference", **of}]}
 
 
 def waiting(reason: str, message: str = "", **of: object) -> JsonObject:
