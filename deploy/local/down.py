@@ -30,6 +30,7 @@ def stop_platform(folder: Path, steps: Steps) -> None:
     with turn(folder, lambda: steps.say("Another `kaitobus up` or `down` is at work here; waiting for it.")):
         asyncio.run(_end_all(folder, steps))
         shutil.rmtree(folder)
+    steps.say(f"All is ended, and {folder} is removed.")
     if state and not state.own_cluster:
         _say_what_stays(state, steps)
 

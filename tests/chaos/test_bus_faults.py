@@ -51,13 +51,18 @@ async def test_nats_loses_all_it_has_while_nothing_happens(stack: Stack, cast: C
     await cast.all_converge("a", "b")
 
 
-@pytest.mark.parametrize(
-    ("stream", "durable"),
-    [(Stream.PLANS, "deployer-plans"), (Stream.DEMANDS, "provisioner-fake"), (Stream.REPORTS, "watcher-reports")],
-)
-async def test_a_durable_is_deleted_and_comes_back(stack: Stack, cast: Cast, stream: Stream, durable: str) -> None:
+DURABLES = {
+    "scheduler-workspaces": Stream.WORKSPACES,
+    "deployer-plans": Stream.PLANS,
+    "provisioner-fake": Stream.DEMANDS,
+    "watcher-reports": Stream.REPORTS,
+}
+
+
+async def test_durables_are_deleted_and_come_back(stack: Stack, cast: Cast) -> None:
     async with stack.jetstream() as js:
-        await js.delete_consumer(stream, durable)
+        for durable, stream in DURABLES.items():
+            await js.delete_consumer(stream, durable)
     await cast.create(manifest("a"))
     await cast.all_converge("a")
 

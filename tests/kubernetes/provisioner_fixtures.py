@@ -67,7 +67,7 @@ class World:
             await _cut_off(asyncio.all_tasks() - others)
 
     async def report(self) -> Report | None:
-        last = await self.bus.last(Report, report(ServiceName.PROVISIONER, "default", self.name))
+        last = await self.bus.last(Report, report(ServiceName.PROVISIONER, "default", self.name, "fake"))
         return last.message
 
     async def until_report(self, wanted: Callable[[Report], object], seconds: float = 30) -> Report:

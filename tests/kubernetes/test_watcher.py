@@ -15,6 +15,7 @@ from services.chassis.kube import (
     EVENTS,
     Conflict,
     Invalid,
+    JsonObject,
     KubeClient,
     ObjectRef,
     dig_dicts,
@@ -161,7 +162,7 @@ async def test_bad_workspaces_are_told_within_two_seconds_and_their_neighbours_d
 
 
 async def told(workspaces: Workspaces, name: str, reason: Reason) -> bool:
-    return await workspaces.reason(name) == reason
+    return await workspaces.reason(name) == str(reason)
 
 
 async def test_a_config_map_that_comes_later_and_then_changes(
@@ -242,7 +243,7 @@ async def test_a_message_that_nobody_can_read_hurts_nobody(
         await eventually(lambda: has_plan(workspaces))
 
         async def one_letter() -> bool:
-            return (await bus.js.stream_info(Stream.DLQ)).state.messages == 1
+            return bool((await bus.js.stream_info(Stream.DLQ)).state.messages == 1)
 
         await eventually(one_letter)
         await always(one_letter, 0.5)
@@ -259,6 +260,7 @@ async def test_a_deleted_workspace_goes_when_the_scheduler_has_released_it_and_t
         await served(bus, workspaces, namespace)
         await client.delete(workspaces.ref())
         state = await eventually(lambda: going(bus, namespace))
+        assert state is not None
         await eventually(lambda: is_in(workspaces, State.DELETING))
         await bus.publish(report(state, ServiceName.DEPLOYER, released=True))
         await always(workspaces.get, 0.5)
@@ -267,7 +269,7 @@ async def test_a_deleted_workspace_goes_when_the_scheduler_has_released_it_and_t
 
         async def nothing_kept() -> bool:
             streams = (Stream.WORKSPACES, Stream.PLANS, Stream.REPORTS)
-            return not sum([(await bus.js.stream_info(stream)).state.messages for stream in streams])
+            return not any([int((await bus.js.stream_info(stream)).state.messages) for stream in streams])
 
         await eventually(nothing_kept)
         assert (await bus.js.stream_info(Stream.HISTORY)).state.messages
@@ -374,7 +376,7 @@ async def test_a_version_in_a_patch_of_a_custom_resource_is_a_precondition(
 ) -> None:
     created = await workspaces.create()
     await client.merge_patch(workspaces.ref(), {"metadata": {"annotations": {"a": "b"}}})
-    stale = {"metadata": {"resourceVersion": dig_str(created, "metadata", "resourceVersion")}, "status": {}}
+    stale: JsonObject = {"metadata": {"resourceVersion": dig_str(created, "metadata", "resourceVersion")}, "status": {}}
     with pytest.raises(Conflict):
         await client.merge_patch(workspaces.ref(), stale, subresource="status")
     with pytest.raises((Conflict, Invalid)):
