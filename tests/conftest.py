@@ -7,8 +7,13 @@ from collections.abc import Generator
 from types import FrameType
 
 import pytest
+from hypothesis import settings
 
 from tests.stack import Stack
+
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("kaitobus", deadline=None)
+settings.load_profile("kaitobus")
 
 
 def pytest_configure() -> None:

@@ -104,7 +104,7 @@ class Settler:
         outcome = type(settlement).__name__.lower()
         if error is not None and isinstance(settlement, Nak) and settlement.failed:
             outcome = "failed"
-            known = isinstance(error, (OSError, TimeoutError, nats.errors.Error))
+            known = isinstance(error, (OSError, TimeoutError, nats.errors.Error)) or getattr(error, "passes", False)
             log.warning(
                 "handling failed, will try again",
                 exc_info=None if known else error,

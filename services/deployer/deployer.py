@@ -8,6 +8,7 @@ from typing import Final
 
 from services.chassis.bus import Bus, Last
 from services.chassis.kube import (
+    EVENTS,
     PODS,
     SERVICES,
     STATEFULSETS,
@@ -73,8 +74,7 @@ class Deployer:
             return None
         if mend:
             return await self._deploy(state, last)
-        await self._report(state, last)
-        return None
+        return await self._report(state, last)
 
     async def _carry_out(self, state: PlanState) -> Again | None:
         last = await self._last_report(state.namespace, state.name)
@@ -108,8 +108,7 @@ class Deployer:
         except (Invalid, Forbidden) as error:
             await self._publish(refused(state, error.message), last)
             return Again(REFUSED_AGAIN)
-        await self._report(state, last)
-        return None
+        return await self._report(state, last)
 
     async def _apply(self, obj: JsonObject) -> None:
         await self._kube.apply(obj, manager=MANAGER)
@@ -127,11 +126,24 @@ class Deployer:
             return True
         return False
 
-    async def _report(self, state: PlanState, last: Last[Report]) -> None:
+    async def _report(self, state: PlanState, last: Last[Report]) -> Again | None:
         pods = await self._pods(state)
+        missing = len(pods) < state.plan.nodes
+        refusal = await self._refusal(state) if missing else ""
         crashed = None if serving(state, pods) else diagnose(pods, state.plan.nodes).crashed
         words = await self._last_words(state, crashed) if crashed else ""
-        await self._publish(to_report(state, Observed(pods=pods, crash_log=words)), last)
+        await self._publish(to_report(state, Observed(pods=pods, crash_log=words, refusal=refusal)), last)
+        return Again(SOON) if missing else None  # a pod that is never created gives no sign
+
+    async def _refusal(self, state: PlanState) -> str:
+        """Why Kubernetes does not create pods for the StatefulSet, in its own words; nothing if it does."""
+        about = f"involvedObject.kind={STATEFULSETS.kind},involvedObject.name={state.name},reason=FailedCreate"
+        stateful_set = await self._owned(ObjectRef(STATEFULSETS, state.name, state.namespace), state.uid)
+        found = await self._kube.list(EVENTS, namespace=state.namespace, fields=about)
+        uid = dig_str(stateful_set, "metadata", "uid")
+        told = [event for event in found.items if uid and dig_str(event, "involvedObject", "uid") == uid]
+        newest = max(told, key=lambda event: dig_str(event, "lastTimestamp"), default=None)
+        return dig_str(newest, "message")
 
     async def _pods(self, state: PlanState) -> tuple[Pod, ...]:
         selector = f"{LABEL_WORKSPACE}={state.name},{LABEL_OWNER_UID}={state.uid}"

@@ -21,8 +21,17 @@ class Diagnosis(Contract):
     crashed: str | None = None
 
 
-def diagnose(pods: Sequence[Pod], wanted: int) -> Diagnosis:
-    """The gravest thing that is wrong with any pod; without one, what is waited for."""
+def diagnose(pods: Sequence[Pod], wanted: int, refusal: str = "") -> Diagnosis:
+    """The gravest thing that is wrong with any pod; without one, what is waited for.
+
+    `refusal` is why Kubernetes does not create a pod that is missing.
+    """
+    if refusal and len(pods) < wanted:
+        return Diagnosis(
+            reason=Reason.WORKLOAD_REFUSED,
+            message=f"{len(pods)} of {wanted} pods have been created. Kubernetes refuses the next: {refusal}",
+            next_step="Kubernetes tries again, with growing pauses. What it refuses must be changed.",
+        )
     found = [d for pod in sorted(pods, key=lambda p: p.metadata.name) if (d := _of_pod(pod))]
     if found:
         return min(found, key=lambda d: _GRAVITY.index(d.reason))

@@ -64,6 +64,14 @@ class TestDiagnosis:
     def test_pods_that_are_not_there_yet(self) -> None:
         assert diagnose([], 2).message == "0 of 2 pods have been created."
 
+    def test_pods_that_kubernetes_refuses_to_create(self) -> None:
+        diagnosis = diagnose([HOMELESS], 2, "exceeded quota: gpus")
+        assert diagnosis.reason is Reason.WORKLOAD_REFUSED
+        assert diagnosis.message == "1 of 2 pods have been created. Kubernetes refuses the next: exceeded quota: gpus"
+
+    def test_a_refusal_of_before_is_nothing_once_the_pods_are_there(self) -> None:
+        assert diagnose([HOMELESS], 1, "exceeded quota").reason is Reason.INFERENCE_PENDING_NODES
+
     def test_the_gravest_of_several_pods_is_told(self) -> None:
         pods = [HOMELESS, EVICTED, PULL, START, CRASH, OOM]
         expected = [
