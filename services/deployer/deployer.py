@@ -31,6 +31,7 @@ from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE
 from services.deployer.diagnose import diagnose
 from services.deployer.manifests import Images, render
 from services.deployer.pods import Pod
+from services.deployer.redact import redact
 from services.deployer.report import Observed, refused, released, serving, to_report
 
 log = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ class Deployer:
                 log.debug("no logs of %s: %s", pod, error)
             else:
                 if text.strip():
-                    return text.strip()[-1500:]
+                    return redact(text.strip())[-1500:]
         return ""
 
     async def _retire(self, state: PlanState, last: Last[Report]) -> Again | None:
