@@ -1,4 +1,4 @@
-"""Takes out of a container's log what must not travel: its last words go into a message, a status and an event. Pure."""
+"""Takes out of a container's last words what must not travel: they go into messages, statuses and events. Pure."""
 
 from __future__ import annotations
 

@@ -59,9 +59,8 @@ class World:
     @asynccontextmanager
     async def provisioner(self, provider: str = "fake", **settings: float) -> AsyncIterator[Service]:
         """A provisioner in this process. On leaving it is cut off where it stands."""
-        chosen = ProvisionerSettings(
-            provider=provider, nats_url=self.nats.url, http_port=free_port(), workers=8, **settings
-        )  # type: ignore[arg-type]  # the test names the settings
+        own = {"provider": provider, "nats_url": self.nats.url, "http_port": free_port(), "workers": 8}
+        chosen = ProvisionerSettings.model_validate(own | settings)
         service = Service("provisioner", chosen)
         others = asyncio.all_tasks()
         await wire(service, chosen)
