@@ -107,24 +107,29 @@ async def jetstream() -> AsyncIterator[JetStreamContext]:
 
 
 async def _connect(url: str) -> Client:
+    said: list[Exception] = []
+
+    async def note(error: Exception) -> None:
+        said.append(error)
+
     try:
+        # Without a bound on its tries nats-py goes on for two minutes, whatever `allow_reconnect` says.
         return await nats.connect(
             url,
             name="kaitobus-cli",
             connect_timeout=3,
             allow_reconnect=False,
-            error_cb=_quiet,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            error_cb=note,
         )
     except (OSError, nats.errors.Error, TimeoutError, ValueError) as error:
-        what = str(error) or type(error).__name__
+        first = said[0] if said else error
+        what = str(first) or type(first).__name__
         raise CliError(
             f"NATS at {_address(url)} does not answer ({what.removeprefix('nats: ')}). "
             "Set KAITOBUS_NATS_URL to it, or start all on this machine with `kaitobus up`."
         ) from error
-
-
-async def _quiet(_: Exception) -> None:
-    """The error is raised as well; the library would print it a second time."""
 
 
 def _address(url: str) -> str:

@@ -7,6 +7,7 @@ import sys
 
 from services.chassis.kube import BadKubeconfig, KubeClient
 from services.chassis.service import Service, run
+from services.chassis.settings import from_environment
 from services.contracts.messages import Demand
 from services.contracts.subjects import PREFIX, Stream, provisioner_consumer
 from services.provisioner.bounded import Bounded
@@ -66,7 +67,7 @@ async def _nodes_problem(nodes: Nodes) -> str | None:
 
 def main() -> None:
     """Run the provisioner until it is told to stop."""
-    settings = ProvisionerSettings()
+    settings = from_environment(ProvisionerSettings)
     try:
         run("provisioner", settings, functools.partial(wire, settings=settings))
     except (UnknownProvider, BadKubeconfig) as error:
