@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from services.chassis.bus import Bus, Last
+from services.chassis.key_locks import KeyLocks
 from services.chassis.settle import Again, Outdated
 from services.contracts import subjects
 from services.contracts.conditions import Condition
@@ -59,19 +60,28 @@ class Scheduler:
         self._catalogue = catalogue
         self._known = known
         self._offers = OfferBook(bus)
+        self._locks = KeyLocks()
 
     async def on_workspace(self, state: WorkspaceState) -> Again | None:
         """What a user wants has changed, or is looked at again."""
-        return await self._pass(state)
+        return await self._alone(state)
 
     async def on_report(self, report: Report) -> Again | None:
         """The deployer or a provisioner reports: an offer may have failed, or something may have been let go."""
         if report.service is ServiceName.SCHEDULER or not (report.failure or report.released):
             return None
-        state = await self._bus.newest(WorkspaceState, subjects.workspace(report.namespace, report.name))
+        state = (await self._bus.last(WorkspaceState, subjects.workspace(report.namespace, report.name))).message
         if state is None or state.uid != report.uid:
             return None
-        return await self._pass(state)
+        return await self._alone(state)
+
+    async def _alone(self, state: WorkspaceState) -> Again | None:
+        """One pass at a time for a workspace. One that was deleted in between must not be planned any more."""
+        async with self._locks.hold(state.key):
+            newest = (await self._bus.last(WorkspaceState, state.subject)).message
+            if newest and not state.deleting and (newest.deleting or newest.uid != state.uid):
+                return None
+            return await self._pass(state)
 
     async def _pass(self, state: WorkspaceState) -> Again | None:
         last = await self._bus.last(PlanState, subjects.plan(state.namespace, state.name))
