@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from deploy.local.steps import Steps
 from deploy.local.supervised import Supervised, read_list, turn, write_list
 
 SUPERVISOR = "supervisor"
+ESTABLISHED_SECONDS = 30.0
 READY_SECONDS = 60.0
 """How long services may take to be ready. Usual are 3 s on 2 cores."""
 
@@ -95,7 +97,17 @@ def _apply_crds(state: LocalState, steps: Steps) -> None:
     with steps.step("Workspace resource"):
         crd = str(crd_for(server_version(kubectl(state, "version", "-o", "json"))))
         kubectl(state, "apply", "--server-side", "--force-conflicts", "--field-manager=kaitobus", "-f", crd)
-        kubectl(state, "wait", "--for=condition=Established", "--timeout=30s", "-f", crd)
+        _wait_until_established(state, crd)
+
+
+def _wait_until_established(state: LocalState, crd: str) -> None:
+    """As `kubectl wait` does, which fails where an old server has not written the conditions yet at all."""
+    deadline = time.monotonic() + ESTABLISHED_SECONDS
+    query = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
+    while kubectl(state, "get", "-f", crd, "-o", query).strip() != "True":
+        if time.monotonic() > deadline:
+            raise StateError(f"The cluster does not take the Workspace resource: see kubectl describe -f {crd}")
+        time.sleep(0.1)
 
 
 def _hand_over(state: LocalState, control_plane: Sequence[Supervised], services: Sequence[ProcessSpec]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -14,6 +15,15 @@ from tests.kubernetes.conftest import control_plane
 from tests.stack import Stack, running
 
 __all__ = ["control_plane"]
+
+FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each test has two minutes without its fixtures: the first session may have to build Kubernetes."""
+    for item in items:
+        if item.path.is_relative_to(FOLDER):
+            item.add_marker(pytest.mark.timeout(120, func_only=True))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
