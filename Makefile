@@ -6,6 +6,9 @@ BIN        := $(VENV)/bin
 READY      := $(VENV)/.ready
 TIERS      := unit conformance integration kubernetes engine chaos
 
+# As pip does, uv trusts the certificates of the system: those of a company's proxy are there alone.
+export UV_SYSTEM_CERTS := 1
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help up down test bench lint fmt crds lock clean $(TIERS:%=test-%)

@@ -41,6 +41,7 @@ QUICK = {
     "KAITOBUS_FAKE_PULL_SECONDS": "0.2",
     "KAITOBUS_FAKE_START_SECONDS": "0.2",
     "KAITOBUS_LEASE_SECONDS": "3",
+    "KAITOBUS_OFFER_SECONDS": "2",
     "KAITOBUS_COLLECT_SECONDS": "1",
     "KAITOBUS_GRACE_SECONDS": "3",
     "KAITOBUS_SETTLE_SECONDS": "3",
@@ -54,8 +55,9 @@ CONVERGES = 40.0
 class Stack:
     """NATS and services in a folder of their own. A replica is a process under a name like `watcher-2`."""
 
-    def __init__(self, folder: Path, plane: ControlPlane, kube: KubeClient) -> None:
+    def __init__(self, folder: Path, plane: ControlPlane, kube: KubeClient, settings: Mapping[str, str]) -> None:
         self.folder = folder
+        self._settings = settings
         self.plane = plane
         self.kube = kube
         replicas = {f"{name}-{number}": name for number in (1, 2) for name in MODULES}
@@ -70,7 +72,7 @@ class Stack:
         by_name = {spec.name: spec for spec in service_processes(self.state, dict.fromkeys(MODULES, port), {})}
         spec = by_name[kind]
         log_path = self.state.logs / f"{name}.log"
-        return spec.model_copy(update={"name": name, "env": {**spec.env, **QUICK}, "log_path": log_path})
+        return spec.model_copy(update={"name": name, "env": {**spec.env, **self._settings}, "log_path": log_path})
 
     # -- processes
 
@@ -197,10 +199,13 @@ async def _lists_workspaces(kube: KubeClient) -> bool:
 
 
 @asynccontextmanager
-async def running(folder: Path, plane: ControlPlane) -> AsyncIterator[Stack]:
-    """A stack on a control plane that has the Workspace resource; all that was started ends with it."""
+async def running(folder: Path, plane: ControlPlane, settings: Mapping[str, str] = QUICK) -> AsyncIterator[Stack]:
+    """A stack on a control plane that has the Workspace resource; all that was started ends with it.
+
+    `settings` are environment variables of every service.
+    """
     async with await KubeClient.connect(str(plane.kubeconfig)) as kube:
-        stack = Stack(folder, plane, kube)
+        stack = Stack(folder, plane, kube, settings)
         try:
             await stack.kubectl("apply", "--server-side", "-f", str(crd_for(await kube.version())))
             await until(lambda: _lists_workspaces(kube), 30, "the Workspace resource")

@@ -37,6 +37,7 @@ make_venv() {
 
 # uv does not read pip's settings: a mirror, a folder of wheels or a certificate set for pip are handed over.
 hand_over_pip_settings() {
+    export UV_SYSTEM_CERTS=1
     index=${PIP_INDEX_URL:-$("$venv/bin/pip" config get global.index-url 2>/dev/null || true)}
     extra=${PIP_EXTRA_INDEX_URL:-$("$venv/bin/pip" config get global.extra-index-url 2>/dev/null || true)}
     [ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.local.cluster import KUBERNETES
@@ -17,7 +17,7 @@ from deploy.local.steps import Steps
 from deploy.local.supervised import turn
 from deploy.local.up import SUPERVISOR
 
-CONTROL_PLANE_ORDER = ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")
+CONTROL_PLANE_ORDER = (("kube-scheduler", "kube-controller-manager"), ("kube-apiserver",), ("etcd",))
 """In which the control plane ends: the API server still needs etcd while it finishes."""
 
 
@@ -30,33 +30,30 @@ def stop_platform(folder: Path, steps: Steps) -> None:
     with turn(folder, lambda: steps.say("Another `kaitobus up` or `down` is at work here; waiting for it.")):
         asyncio.run(_end_all(folder, steps))
         shutil.rmtree(folder)
+    steps.say(f"All is ended, and {folder} is removed.")
     if state and not state.own_cluster:
         _say_what_stays(state, steps)
 
 
 async def _end_all(folder: Path, steps: Steps) -> None:
     """Services first, so that nothing is started anew; then what they ran; the supervisor last, as it reaps."""
-    own = {process.name: process for process in records(folder / "run")}
-    services = [process for name, process in own.items() if name not in (NATS, SUPERVISOR)]
-    with steps.step("Services"):
-        await _end(services)
-    with steps.step("Nodes and their pods"):
-        await end_nodes(folder / "nodes")
-    with steps.step("NATS"):
-        await _end([own[NATS]] if NATS in own else [])
-    with steps.step("Kubernetes control plane"):
-        await _end_control_plane(folder / KUBERNETES / "run")
-    await _end([own[SUPERVISOR]] if SUPERVISOR in own else [])
+    own = {process.name: process for process in records(folder / "run") if is_alive(process)}
+    control_plane = {process.name: process for process in records(folder / KUBERNETES / "run") if is_alive(process)}
+    await _end("Services", [process for name, process in own.items() if name not in (NATS, SUPERVISOR)], steps)
+    if (folder / "nodes").is_dir():
+        with steps.step("Nodes and their pods"):
+            await end_nodes(folder / "nodes")
+    await _end("NATS", [own[NATS]] if NATS in own else [], steps)
+    for names in CONTROL_PLANE_ORDER:
+        await _end(", ".join(names), [control_plane[name] for name in names if name in control_plane], steps)
+    await _end("Supervisor", [own[SUPERVISOR]] if SUPERVISOR in own else [], steps)
 
 
-async def _end(processes: Iterable[RunningProcess]) -> None:
-    await asyncio.gather(*(terminate(process) for process in processes if is_alive(process)))
-
-
-async def _end_control_plane(run_folder: Path) -> None:
-    found = {process.name: process for process in records(run_folder)}
-    for name in CONTROL_PLANE_ORDER:
-        await _end([found[name]] if name in found else [])
+async def _end(title: str, processes: Sequence[RunningProcess], steps: Steps) -> None:
+    """End processes side by side; nothing is said where there are none."""
+    if processes:
+        with steps.step(title):
+            await asyncio.gather(*(terminate(process) for process in processes))
 
 
 def _say_what_stays(state: LocalState, steps: Steps) -> None:

@@ -35,7 +35,7 @@ SUPERVISOR = "supervisor"
 READY_SECONDS = 60.0
 """How long services may take to be ready. Usual are 3 s on 2 cores."""
 
-FAILURES = (StateError, BinariesError, EngineSetupError, ProcessError, NotAnswering)
+FAILURES = (StateError, BinariesError, EngineSetupError, ProcessError, NotAnswering, OSError)
 """What `start_platform` raises; the message of each is for a person."""
 
 
@@ -45,6 +45,7 @@ def start_platform(folder: Path, steps: Steps) -> LocalState:
     foreign = foreign_kubeconfig(folder, before)
     make_state_folder(folder)
     with turn(folder, lambda: steps.say("Another `kaitobus up` or `down` is at work here; waiting for it.")):
+        make_state_folder(folder)  # once more: a `down` that was waited for has removed it
         binaries = None if foreign else _binaries(steps)
         engine, model = _engine(steps)
         ports = assign_ports(folder / "ports.json", (NATS, NATS_MONITOR, *MODULES), _running(folder))

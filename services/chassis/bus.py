@@ -22,6 +22,7 @@ from nats.js.errors import APIError, NotFoundError
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
+from services.chassis.cancellation import raise_if_cancelled
 from services.chassis.metrics import Metrics
 from services.chassis.settings import Settings
 from services.chassis.settle import Again, Outdated, UnreadableObject, readable
@@ -105,8 +106,12 @@ class Bus:
                 return
 
     async def close(self) -> None:
-        """Finish what is being handled, then leave."""
-        await self.broker.stop()
+        """Finish what is being handled, then leave. Without a connection there is nothing to finish with."""
+        try:
+            await self.broker.stop()
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            log.info("left NATS without a good-bye: %s", error)
+            await self.client.close()
 
     @property
     def client(self) -> Client:
@@ -119,6 +124,7 @@ class Bus:
     @property
     def js(self) -> JetStreamContext:
         """JetStream with our time-out. Raises one of nats-py's errors at once while there is no connection."""
+        raise_if_cancelled()
         if not self.client.is_connected:
             raise nats.errors.ConnectionReconnectingError
         return self.client.jetstream(timeout=TIMEOUT)

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from services.chassis.cancellation import raise_if_cancelled
+
 K = TypeVar("K", bound=Hashable)
 
 
@@ -34,6 +36,7 @@ class KeyedQueue(Generic[K]):
         ends the work.
         """
         while True:
+            raise_if_cancelled()
             key = await self._take()
             try:
                 again = await look(key)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,6 +21,7 @@ from nats.aio.msg import Msg
 
 from services.chassis.metrics import Metrics
 from services.chassis.settle import Ack, DeadLetter, Nak, Poison, Settlement, readable, settle
+from services.chassis.topology import ACK_WAIT
 from services.contracts.subjects import Stream, dead_letter
 
 log = logging.getLogger(__name__)
@@ -83,7 +86,8 @@ class Settler:
         subject, consumer = message.raw_message.subject, str(metadata.consumer)
         self._observe_arrival(consumer, int(metadata.num_delivered), metadata.timestamp)
         began = time.perf_counter()
-        result, error = await _attempt(call_next, message)
+        async with _kept(message):
+            result, error = await _attempt(call_next, message)
         self._metrics.duration.labels(consumer).observe(time.perf_counter() - began)
         settlement = settle(result, error, self._failures.count(subject))
         self._failures.note(subject, failed=isinstance(settlement, Nak) and settlement.failed)
@@ -100,7 +104,7 @@ class Settler:
         outcome = type(settlement).__name__.lower()
         if error is not None and isinstance(settlement, Nak) and settlement.failed:
             outcome = "failed"
-            known = isinstance(error, (OSError, TimeoutError, nats.errors.Error))
+            known = isinstance(error, (OSError, TimeoutError, nats.errors.Error)) or getattr(error, "passes", False)
             log.warning(
                 "handling failed, will try again",
                 exc_info=None if known else error,
@@ -133,6 +137,23 @@ class Settler:
             await self.broker.publish(
                 raw.data, dead_letter(self._service, raw.subject), headers=headers, stream=Stream.DLQ, timeout=5
             )
+
+
+@asynccontextmanager
+async def _kept(message: NatsMessage) -> AsyncIterator[None]:
+    """Tell the server now and then that the message is worked on, or it gives it to somebody else after ACK_WAIT."""
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(ACK_WAIT / 3)
+            with suppress(nats.errors.Error):
+                await message.in_progress()
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 async def _attempt(call_next: Next, message: NatsMessage) -> tuple[object, Exception | None]:

@@ -30,7 +30,9 @@ log = logging.getLogger(__name__)
 
 DAY: Final = 24 * 3600.0
 DUPLICATE_WINDOW: Final = 120.0
-ACK_WAIT: Final = 30.0
+ACK_WAIT: Final = 10.0
+"""Seconds after which a message is given to somebody else, unless its handler says that it is still at it. So long
+does what a killed process was working on wait."""
 GIBIBYTE: Final = 1024**3
 
 _NEWEST: Final[Mapping[Stream, str]] = {

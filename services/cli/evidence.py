@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from deploy.local.logs import readable
 from services.chassis.kube.errors import KubeError
 from services.chassis.kube.objects import EVENTS, PODS, JsonObject, dig, dig_dicts, dig_int, dig_str
@@ -12,21 +14,30 @@ from services.contracts.workspace import LABEL_WORKSPACE
 
 LAST_LINES = 12
 TIMEOUT = 5.0
+_POD_SUFFIX = r"-(\d+|[a-z0-9]{5})"
+"""A StatefulSet numbers its pods, a Job gives each five random characters."""
+
 RECENT = 20
 """At most so many warnings are looked at; older ones say little about now."""
 
 
 async def warnings(cluster: Cluster, namespace: str, name: str) -> list[Note]:
-    """Warning events about the Workspace, its workload and its pods, newest last."""
+    """Warning events about the Workspace's workload and its pods, newest last.
+
+    Those about the Workspace itself are our own, and say what its conditions say.
+    """
     found = await cluster.kube.list(EVENTS, namespace=namespace, fields="type=Warning")
-    own = [event for event in found.items if _is_about(dig_str(event, "involvedObject", "name"), name)]
+    own = [event for event in found.items if is_about(event, name)]
     own.sort(key=_last_seen)
     return [_note(event) for event in own[-RECENT:]]
 
 
-def _is_about(involved: str, name: str) -> bool:
-    """The Workspace, its StatefulSet or Job (the same name), or a pod of those (`name-0`)."""
-    return involved == name or (involved.startswith(f"{name}-") and involved.removeprefix(f"{name}-").isalnum())
+def is_about(event: JsonObject, workspace: str) -> bool:
+    """Whether an event is about the StatefulSet or Job of the same name, or one of its pods."""
+    kind, name = dig_str(event, "involvedObject", "kind"), dig_str(event, "involvedObject", "name")
+    if kind == "Pod":
+        return re.fullmatch(re.escape(workspace) + _POD_SUFFIX, name) is not None
+    return kind in ("StatefulSet", "Job") and name == workspace
 
 
 def _last_seen(event: JsonObject) -> str:

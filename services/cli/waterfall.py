@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from services.cli.history import Entry, Life, of_life
 from services.contracts.base import Contract
 from services.contracts.messages import Demand, Phase, PlanState, Report, WorkspaceState
 from services.contracts.subjects import ServiceName
+
+SECOND = timedelta(seconds=1)
 
 
 class Span(Contract):
@@ -24,21 +26,26 @@ class Span(Contract):
 
 
 def spans(entries: Sequence[Entry], life: Life) -> list[Span]:
-    """The steps of one generation in the order in which they began, each service's phases below it."""
+    """The steps of one generation in the order in which they began, each service's phases below it.
+
+    Where HISTORY begins later than the generation (it was lost, or is older than it keeps), what came before is
+    drawn from the times in the reports.
+    """
     own = of_life(entries, life)
     if not own:
         return []
-    start = _start(own)
-    groups = [group for group in (_watcher(own, start), _scheduler(own), *_provisioners(own), _deployer(own)) if group]
-    groups.sort(key=lambda group: group[0].start)
-    return [_root(own, start, groups), *(span for group in groups for span in _clipped(group))]
+    groups = [*_provisioners(own), _deployer(own)]
+    if _is_whole(own):
+        groups += [_watcher(own), _scheduler(own)]
+    groups = sorted((group for group in groups if group), key=lambda group: group[0].start)
+    return [_root(own, groups), *(span for group in groups for span in group)]
 
 
-def _clipped(group: Sequence[Span]) -> list[Span]:
-    """A service's spans, no phase before the service was asked: Kubernetes tells times to the second only."""
-    asked = group[0].start
-    late = (span.model_copy(update={"start": max(asked, span.start)}) for span in group)
-    return [span.model_copy(update={"end": max(span.start, span.end) if span.end else None}) for span in late]
+def _is_whole(own: Sequence[Entry]) -> bool:
+    """Whether the history holds this generation from its first message on: nothing had been done before it."""
+    reports = (entry.message for entry in own if isinstance(entry.message, Report))
+    starts = [phase.started_at for report in reports for phase in report.phases]
+    return not starts or own[0].time <= min(starts) + SECOND
 
 
 def _start(own: Sequence[Entry]) -> datetime:
@@ -48,41 +55,32 @@ def _start(own: Sequence[Entry]) -> datetime:
     return min(first.time, created[0]) if created and first.message.generation == 1 else first.time
 
 
-def _root(own: Sequence[Entry], start: datetime, groups: Sequence[Sequence[Span]]) -> Span:
+def _root(own: Sequence[Entry], groups: Sequence[Sequence[Span]]) -> Span:
     top = [group[0] for group in groups]
-    ends = [span.end for span in top]
-    known = [end for end in ends if end]
+    ends = [span.end for span in top if span.end]
     message = own[0].message
     return Span(
         name=f"{message.namespace}/{message.name}",
         service="workspace",
-        start=start,
-        end=None if len(known) < len(ends) else max(known, default=own[-1].time),
+        start=min((span.start for span in top), default=_start(own)),
+        end=None if len(ends) < len(top) else max(ends, default=own[-1].time),
         depth=0,
         detail=f"generation {message.generation}",
     )
 
 
-def _watcher(own: Sequence[Entry], start: datetime) -> list[Span]:
-    seen = next((e for e in own if isinstance(e.message, WorkspaceState)), None)
-    phases = _phases(own, ServiceName.WATCHER)
-    if seen is None:
-        return phases
-    return [Span(name="sees it", service=ServiceName.WATCHER, start=start, end=seen.time, depth=1), *phases]
+def _watcher(own: Sequence[Entry]) -> list[Span]:
+    seen = next((e.time for e in own if isinstance(e.message, WorkspaceState)), None)
+    return [Span(name="sees it", service=ServiceName.WATCHER, start=_start(own), end=seen, depth=1)] if seen else []
 
 
 def _scheduler(own: Sequence[Entry]) -> list[Span]:
-    asked = next((e for e in own if isinstance(e.message, WorkspaceState)), None)
+    asked = next((e.time for e in own if isinstance(e.message, WorkspaceState)), None)
     planned = [e for e in own if isinstance(e.message, PlanState)]
-    phases = _phases(own, ServiceName.SCHEDULER)
-    if asked is None:
-        return phases
     detail = _plan_detail(planned[-1].message) if planned else ""
-    end = planned[0].time if planned else None
-    return [
-        Span(name="plans", service=ServiceName.SCHEDULER, start=asked.time, end=end, depth=1, detail=detail),
-        *phases,
-    ]
+    done = planned[0].time if planned else None
+    top = Span(name="plans", service=ServiceName.SCHEDULER, start=asked or done or own[0].time, end=done, depth=1)
+    return [top.model_copy(update={"detail": detail})] if asked else []
 
 
 def _plan_detail(message: object) -> str:
@@ -104,11 +102,28 @@ def _provisioners(own: Sequence[Entry]) -> list[list[Span]]:
 
 def _provider(own: Sequence[Entry], provider: str, asked: Entry) -> list[Span]:
     done = _first_all_true(own, ServiceName.PROVISIONER, provider) or _let_go(own, provider)
-    phases = _phases(own, ServiceName.PROVISIONER, provider)
     top = Span(
         name="brings the nodes", service=ServiceName.PROVISIONER, start=asked.time, end=done, depth=1, detail=provider
     )
-    return [top, *phases]
+    return _group(top, _phases(own, ServiceName.PROVISIONER, provider))
+
+
+def _group(top: Span, phases: Sequence[Span]) -> list[Span]:
+    """A service's span with its phases.
+
+    Kubernetes tells times to the second only, so a phase may seem to begin a little before the service was asked.
+    One that began long before shows that the service did so already, and the message is a later one.
+    """
+    first = min((phase.start for phase in phases), default=top.start)
+    if first < top.start - SECOND:
+        ends = [phase.end for phase in phases if phase.end]
+        top = top.model_copy(update={"start": first, "end": max(ends) if len(ends) == len(phases) else None})
+    return [top, *(_not_before(phase, top.start) for phase in phases)]
+
+
+def _not_before(phase: Span, asked: datetime) -> Span:
+    start = max(asked, phase.start)
+    return phase.model_copy(update={"start": start, "end": max(start, phase.end) if phase.end else None})
 
 
 def _let_go(own: Sequence[Entry], provider: str) -> datetime | None:
@@ -122,13 +137,12 @@ def _nodes(entry: Entry) -> int:
 
 
 def _deployer(own: Sequence[Entry]) -> list[Span]:
-    asked = next((e for e in own if isinstance(e.message, PlanState) and not e.message.retired), None)
-    phases = _phases(own, ServiceName.DEPLOYER)
+    asked = next((e.time for e in own if isinstance(e.message, PlanState) and not e.message.retired), None)
     if asked is None:
-        return phases
+        return []
     done = _first_all_true(own, ServiceName.DEPLOYER)
-    top = Span(name="runs the workload", service=ServiceName.DEPLOYER, start=asked.time, end=done, depth=1)
-    return [top, *phases]
+    top = Span(name="runs the workload", service=ServiceName.DEPLOYER, start=asked, end=done, depth=1)
+    return _group(top, _phases(own, ServiceName.DEPLOYER))
 
 
 def _reports(own: Iterable[Entry], service: ServiceName, provider: str | None) -> list[tuple[datetime, Report]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.cli.advice import NEEDS_SOMEONE, next_sentence
@@ -11,6 +11,9 @@ from services.cli.workspaces import WorkspaceView, first_failing
 from services.contracts.base import Contract
 from services.contracts.conditions import ConditionType, StatusCondition
 from services.contracts.status import State
+
+_SKEW = timedelta(seconds=5)
+"""How far the times of an event and of the condition that follows from it may be apart."""
 
 STEP_TITLES = {
     ConditionType.PLAN_READY: "the plan",
@@ -148,8 +151,10 @@ def _cloud_words(workspace: WorkspaceView) -> tuple[Words, ...]:
 
 
 def _kubernetes_words(failing: StatusCondition, notes: Sequence[Note]) -> tuple[Words, ...]:
-    """The newest warning about each object, but for those that say what the condition says."""
-    newest = {note.about: note for note in notes if not _same(note.message, failing.message)}
+    """The newest warning about each object since the step fails, but for those that say what the condition says."""
+    since = failing.last_transition_time - _SKEW
+    recent = (note for note in notes if note.last_seen is None or note.last_seen >= since)
+    newest = {note.about: note for note in recent if not _same(note.message, failing.message)}
     return tuple(Words(source=note.about, text=f"{note.reason}: {note.message}") for note in newest.values())
 
 

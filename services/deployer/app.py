@@ -6,14 +6,27 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import nats.errors
 from nats.js.errors import Error as JetStreamError
 
-from services.chassis.bus import Bus
 from services.chassis.health import Check
-from services.chassis.kube import PODS, Deleted, KubeClient, KubeError, ListWatch, Upsert, dig_str
+from services.chassis.keyed_queue import KeyedQueue
+from services.chassis.kube import (
+    PODS,
+    SERVICES,
+    STATEFULSETS,
+    Deleted,
+    Key,
+    KubeClient,
+    KubeError,
+    ListWatch,
+    Resource,
+    Upsert,
+    dig_str,
+)
 from services.chassis.service import Service, run
 from services.chassis.settings import Settings
 from services.chassis.settle import Outdated
@@ -43,70 +56,55 @@ async def wire(service: Service) -> None:
     otlp = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
     deployer = Deployer(kube, service.bus, Images(settings.inference_image), otlp)
     service.bus.handle(PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan)
-    watch = ListWatch(kube, PODS, labels=LABEL_WORKSPACE, resync_seconds=settings.resync_seconds)
-    looker = Looker(deployer, watch, service.bus)
+    watches = {
+        resource: ListWatch(kube, resource, labels=LABEL_WORKSPACE, resync_seconds=settings.resync_seconds)
+        for resource in (PODS, STATEFULSETS, SERVICES)
+    }
+    looker = Looker(deployer, watches)
     service.tasks.append(lambda: looker.run(service.connected))
-    service.health.add("watch", watch_check(service, watch))
+    for resource, watch in watches.items():
+        service.health.add(f"watch {resource.plural}", watch_check(service, resource, watch))
 
 
 class Looker:
-    """Looks again at each workspace whose pods changed. Keys wait in a set, so a burst is one look."""
+    """Looks again at each workspace whose objects changed. Keys wait in a queue, so a burst is one look."""
 
-    def __init__(self, deployer: Deployer, watch: ListWatch, bus: Bus) -> None:
+    def __init__(self, deployer: Deployer, watches: Mapping[Resource, ListWatch]) -> None:
         self._deployer = deployer
-        self._watch = watch
-        self._bus = bus
-        self._waiting: dict[tuple[str, str], None] = {}
-        self._busy: set[tuple[str, str]] = set()
-        self._news = asyncio.Condition()
+        self._watches = watches
+        self._queue: KeyedQueue[Key] = KeyedQueue()
+        self._broken: set[Key] = set()
+        """Workspaces of whose objects one has gone: what is missing is made again."""
 
     async def run(self, connected: asyncio.Event) -> None:
-        """Follow the pods until cancelled."""
+        """Follow pods, StatefulSets and Services until cancelled."""
         await connected.wait()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow())
+            for resource, watch in self._watches.items():
+                group.create_task(self._follow(resource, watch))
             for _ in range(LOOKERS):
-                group.create_task(self._look())
+                group.create_task(self._queue.work(self._look))
 
-    async def _follow(self) -> None:
-        async for change in self._watch.events():
-            if isinstance(change, (Upsert, Deleted)):
-                workspace = dig_str(change.obj, "metadata", "labels", LABEL_WORKSPACE)
-                await self._ask((change.ref.namespace or "", workspace))
+    async def _follow(self, resource: Resource, watch: ListWatch) -> None:
+        async for change in watch.events():
+            gone = isinstance(change, Deleted) and resource != PODS  # missing pods are the StatefulSet's business
+            if isinstance(change, Deleted) or (isinstance(change, Upsert) and resource == PODS):
+                key = (change.ref.namespace or "", dig_str(change.obj, "metadata", "labels", LABEL_WORKSPACE))
+                self._broken |= {key} if gone else set()
+                self._queue.add(key)
 
-    async def _ask(self, key: tuple[str, str]) -> None:
-        async with self._news:
-            self._waiting[key] = None
-            self._news.notify()
-
-    async def _take(self) -> tuple[str, str]:
-        """The next workspace that nobody is looking at."""
-        async with self._news:
-            while True:
-                for key in self._waiting:
-                    if key not in self._busy:
-                        del self._waiting[key]
-                        self._busy.add(key)
-                        return key
-                await self._news.wait()
-
-    async def _look(self) -> None:
-        while True:
-            key = await self._take()
-            try:
-                again = await self._looked(key)
-            finally:
-                self._busy.discard(key)
-            if again:
-                await asyncio.sleep(again)
-                await self._ask(key)
-            async with self._news:
-                self._news.notify()
-
-    async def _looked(self, key: tuple[str, str]) -> float:
+    async def _look(self, key: Key) -> float:
         """Look once. Seconds until it must be tried again; 0 if it need not."""
+        mend = key in self._broken
+        self._broken.discard(key)
+        again = await self._looked(key, mend)
+        if again and mend:
+            self._broken.add(key)
+        return again
+
+    async def _looked(self, key: Key, mend: bool) -> float:
         try:
-            await self._deployer.look(*key)
+            again = await self._deployer.look(*key, mend=mend)
         except Outdated:
             return 0.05
         except (KubeError, JetStreamError, nats.errors.Error, OSError, TimeoutError) as error:
@@ -114,18 +112,19 @@ class Looker:
             return 1.0
         except Exception:
             log.exception("a workspace could not be looked at", extra={"workspace": "/".join(key)})
-        return 0
+            return 30.0
+        return again.after if again else 0
 
 
-def watch_check(service: Service, watch: ListWatch) -> Check:
-    """That the watch on pods is fresh."""
+def watch_check(service: Service, resource: Resource, watch: ListWatch) -> Check:
+    """That the watch on a resource is fresh."""
 
     async def check() -> str | None:
         age = time.monotonic() - watch.last_contact
-        service.metrics.watch_age.labels(PODS.plural).set(min(age, 1e9))
+        service.metrics.watch_age.labels(resource.plural).set(min(age, 1e9))
         if not watch.synced:
-            return f"pods are not listed yet: {watch.last_error or 'no answer so far'}"
-        return f"nothing heard of pods for {age:.0f} s" if age > STALE_AFTER else None
+            return f"{resource.plural} are not listed yet: {watch.last_error or 'no answer so far'}"
+        return f"nothing heard of {resource.plural} for {age:.0f} s" if age > STALE_AFTER else None
 
     return check
 

@@ -6,8 +6,9 @@ import asyncio
 import logging
 from typing import Final
 
-from services.chassis.bus import Bus
+from services.chassis.bus import Bus, Last
 from services.chassis.kube import (
+    EVENTS,
     PODS,
     SERVICES,
     STATEFULSETS,
@@ -23,12 +24,14 @@ from services.chassis.kube import (
 )
 from services.chassis.settle import Again
 from services.contracts import subjects
-from services.contracts.messages import PlanState
+from services.contracts.messages import PlanState, Report
 from services.contracts.plan import Workload
+from services.contracts.subjects import ServiceName
 from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE
 from services.deployer.diagnose import diagnose
 from services.deployer.manifests import Images, render
 from services.deployer.pods import Pod
+from services.deployer.redact import redact
 from services.deployer.report import Observed, refused, released, serving, to_report
 
 log = logging.getLogger(__name__)
@@ -49,21 +52,53 @@ class Deployer:
         self._otlp_endpoint = otlp_endpoint
 
     async def on_plan(self, state: PlanState) -> Again | None:
-        """A plan has come, or is looked at again."""
-        if state.retired:
-            return await self._retire(state)
-        if state.plan.workload is Workload.TUNING:
-            await self._bus.publish_if_new(to_report(state, Observed()))
-            return None
-        return await self._deploy(state)
+        """A plan has come, or is looked at again.
 
-    async def look(self, namespace: str, name: str) -> None:
-        """Something happened to a workspace's pods: report anew. Without a plan there is nothing to say."""
+        A newer plan may come while this one is carried out, and may even be done before it; so in the end the
+        newest is looked for, and whoever finishes last has carried that out.
+        """
+        while True:
+            again = await self._carry_out(state)
+            newest = await self._bus.newest(PlanState, state.subject)
+            if newest is None or newest == state:
+                return again
+            state = newest
+
+    async def look(self, namespace: str, name: str, *, mend: bool = False) -> Again | None:
+        """Something happened to a workspace's objects: report anew, and `mend` them if one of them is gone.
+
+        Without a plan there is nothing to do.
+        """
+        last = await self._last_report(namespace, name)
         state = await self._bus.newest(PlanState, subjects.plan(namespace, name))
-        if state is not None and not state.retired and state.plan.workload is not Workload.TUNING:
-            await self._report(state)
+        if state is None or state.retired or state.plan.workload is Workload.TUNING:
+            return None
+        if mend:
+            return await self._deploy(state, last)
+        return await self._report(state, last)
 
-    async def _deploy(self, state: PlanState) -> Again | None:
+    async def _carry_out(self, state: PlanState) -> Again | None:
+        last = await self._last_report(state.namespace, state.name)
+        if state.retired:
+            return await self._retire(state, last)
+        if state.plan.workload is Workload.TUNING:
+            await self._publish(to_report(state, Observed()), last)
+            return None
+        return await self._deploy(state, last)
+
+    async def _last_report(self, namespace: str, name: str) -> Last[Report]:
+        return await self._bus.last(Report, subjects.report(ServiceName.DEPLOYER, namespace, name))
+
+    async def _publish(self, report: Report, last: Last[Report]) -> None:
+        """Publish what was observed, unless something was reported since the looking began: raises `Outdated`.
+
+        Looking takes time. What was seen before must not hide what was seen after, above all not that a
+        workload is gone.
+        """
+        if report != last.message:
+            await self._bus.publish(report, expect=last.sequence)
+
+    async def _deploy(self, state: PlanState, last: Last[Report]) -> Again | None:
         if await self._occupied(state):
             return Again(SOON)
         try:
@@ -72,10 +107,9 @@ class Deployer:
             log.info("not deployed, the namespace is gone: %s", error)
             return None
         except (Invalid, Forbidden) as error:
-            await self._bus.publish_if_new(refused(state, error.message))
+            await self._publish(refused(state, error.message), last)
             return Again(REFUSED_AGAIN)
-        await self._report(state)
-        return None
+        return await self._report(state, last)
 
     async def _apply(self, obj: JsonObject) -> None:
         await self._kube.apply(obj, manager=MANAGER)
@@ -93,11 +127,24 @@ class Deployer:
             return True
         return False
 
-    async def _report(self, state: PlanState) -> None:
+    async def _report(self, state: PlanState, last: Last[Report]) -> Again | None:
         pods = await self._pods(state)
+        missing = len(pods) < state.plan.nodes
+        refusal = await self._refusal(state) if missing else ""
         crashed = None if serving(state, pods) else diagnose(pods, state.plan.nodes).crashed
         words = await self._last_words(state, crashed) if crashed else ""
-        await self._bus.publish_if_new(to_report(state, Observed(pods=pods, crash_log=words)))
+        await self._publish(to_report(state, Observed(pods=pods, crash_log=words, refusal=refusal)), last)
+        return Again(SOON) if missing else None  # a pod that is never created gives no sign
+
+    async def _refusal(self, state: PlanState) -> str:
+        """Why Kubernetes does not create pods for the StatefulSet, in its own words; nothing if it does."""
+        about = f"involvedObject.kind={STATEFULSETS.kind},involvedObject.name={state.name},reason=FailedCreate"
+        stateful_set = await self._owned(ObjectRef(STATEFULSETS, state.name, state.namespace), state.uid)
+        found = await self._kube.list(EVENTS, namespace=state.namespace, fields=about)
+        uid = dig_str(stateful_set, "metadata", "uid")
+        told = [event for event in found.items if uid and dig_str(event, "involvedObject", "uid") == uid]
+        newest = max(told, key=lambda event: dig_str(event, "lastTimestamp"), default=None)
+        return dig_str(newest, "message")
 
     async def _pods(self, state: PlanState) -> tuple[Pod, ...]:
         selector = f"{LABEL_WORKSPACE}={state.name},{LABEL_OWNER_UID}={state.uid}"
@@ -113,10 +160,10 @@ class Deployer:
                 log.debug("no logs of %s: %s", pod, error)
             else:
                 if text.strip():
-                    return text.strip()[-1500:]
+                    return redact(text.strip())[-1500:]
         return ""
 
-    async def _retire(self, state: PlanState) -> Again | None:
+    async def _retire(self, state: PlanState, last: Last[Report]) -> Again | None:
         """Take everything down; released once no pod is left, so that nodes go after what runs on them."""
         for resource, name in (
             (STATEFULSETS, state.name),
@@ -128,7 +175,7 @@ class Deployer:
         stateful_set = await self._owned(ObjectRef(STATEFULSETS, state.name, state.namespace), state.uid)
         if left or stateful_set:
             return Again(SOON)
-        await self._bus.publish_if_new(released(state))
+        await self._publish(released(state), last)
         return None
 
     async def _delete(self, ref: ObjectRef, owner_uid: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from services.contracts.base import Contract
 from services.contracts.conditions import Reason
-from services.deployer.pods import ContainerStatus, Pod
+from services.deployer.pods import ContainerStatus, Pod, Terminated
 
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _START = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
@@ -21,8 +21,17 @@ class Diagnosis(Contract):
     crashed: str | None = None
 
 
-def diagnose(pods: Sequence[Pod], wanted: int) -> Diagnosis:
-    """The gravest thing that is wrong with any pod; without one, what is waited for."""
+def diagnose(pods: Sequence[Pod], wanted: int, refusal: str = "") -> Diagnosis:
+    """The gravest thing that is wrong with any pod; without one, what is waited for.
+
+    `refusal` is why Kubernetes does not create a pod that is missing.
+    """
+    if refusal and len(pods) < wanted:
+        return Diagnosis(
+            reason=Reason.WORKLOAD_REFUSED,
+            message=f"{len(pods)} of {wanted} pods have been created. Kubernetes refuses the next: {refusal}",
+            next_step="Kubernetes tries again, with growing pauses. What it refuses must be changed.",
+        )
     found = [d for pod in sorted(pods, key=lambda p: p.metadata.name) if (d := _of_pod(pod))]
     if found:
         return min(found, key=lambda d: _GRAVITY.index(d.reason))
@@ -75,7 +84,7 @@ def _of_container(pod: Pod, status: ContainerStatus) -> Diagnosis | None:
     if ended and ended.reason == "OOMKilled" and not status.ready:
         return Diagnosis(
             reason=Reason.CONTAINER_OOM_KILLED,
-            message=f"{where} ran out of memory and was killed ({status.restart_count} restarts). {ended.message}",
+            message=f"{where} ran out of memory and was killed ({status.restart_count} restarts).{_words(ended)}",
             next_step="It is started again. If it happens again, choose a larger instance type.",
             crashed=pod.metadata.name,
         )
@@ -100,10 +109,14 @@ def _crash(where: str, pod: Pod, status: ContainerStatus) -> Diagnosis | None:
     looping = status.state.waiting and status.state.waiting.reason == "CrashLoopBackOff"
     if not ended or status.ready or (ended.exit_code == 0 and not looping):
         return None
-    why = f" {ended.message.strip()}" if ended.message.strip() else ""
     return Diagnosis(
         reason=Reason.CONTAINER_CRASH_LOOP,
-        message=f"{where} ended with exit code {ended.exit_code} ({status.restart_count} restarts).{why}",
+        message=f"{where} ended with exit code {ended.exit_code} ({status.restart_count} restarts).{_words(ended)}",
         next_step="It is started again, with growing pauses of up to 5 minutes.",
         crashed=pod.metadata.name,
     )
+
+
+def _words(ended: Terminated) -> str:
+    """What the container itself left as its last message, after a space."""
+    return f" {ended.message.strip()}" if ended.message.strip() else ""

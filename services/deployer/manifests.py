@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.chassis.kube import JsonObject
+from services.chassis.kube import JsonObject, dig_dicts, dig_list
 from services.contracts.identity import traceparent
 from services.contracts.messages import PlanState
 from services.contracts.plan import Engine, Plan, PlannedModel
@@ -14,6 +14,8 @@ from services.contracts.workspace import (
     STORAGE_VERSION,
 )
 from services.deployer.command import COMMAND, PORT, arguments
+
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 TORCH_PORT = 29500
 """PyTorch's rendezvous port, which KAITO's first Services had beside 80."""
@@ -112,7 +114,7 @@ def _pod_template(state: PlanState, images: Images, otlp_endpoint: str | None) -
         "metadata": {**metadata, "labels": {**_object(metadata.get("labels")), **labels(state)}},
         "spec": {
             **spec,
-            "affinity": _affinity(plan),
+            "affinity": _affinity(plan, _object(spec.get("affinity"))),
             "tolerations": [*(own_tolerations if isinstance(own_tolerations, list) else ()), *TOLERATIONS],
         },
     }
@@ -122,10 +124,16 @@ def _object(value: object) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
-def _affinity(plan: Plan) -> JsonObject:
+def _affinity(plan: Plan, own: JsonObject) -> JsonObject:
+    """The pod's own affinity, and the labels of the nodes in each of its terms, of which one must hold."""
     pins = [{"key": key, "operator": "In", "values": [value]} for key, value in sorted(plan.node_labels.items())]
-    terms = {"nodeSelectorTerms": [{"matchExpressions": pins}]}
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+    node_affinity = _object(own.get("nodeAffinity"))
+    required = _object(node_affinity.get(_REQUIRED))
+    terms: list[JsonObject] = [
+        {**term, "matchExpressions": [*dig_list(term, "matchExpressions"), *pins]}
+        for term in dig_dicts(required, "nodeSelectorTerms") or [{}]
+    ]
+    return {**own, "nodeAffinity": {**node_affinity, _REQUIRED: {"nodeSelectorTerms": terms}}}
 
 
 def _inference_pod(state: PlanState, images: Images, otlp_endpoint: str | None) -> JsonObject:
@@ -146,7 +154,7 @@ def _inference_pod(state: PlanState, images: Images, otlp_endpoint: str | None) 
 def _container(
     state: PlanState, model: PlannedModel, engine: Engine, images: Images, otlp_endpoint: str | None
 ) -> JsonObject:
-    traces = [f"--otlp-traces-endpoint={otlp_endpoint}"] if otlp_endpoint else []
+    traces = [f"--otlp-traces-endpoint={otlp_endpoint.rstrip('/')}/v1/traces"] if otlp_endpoint else []
     return {
         "name": "inference",
         "image": images.inference,
@@ -165,18 +173,18 @@ def _container(
 
 
 def _environment(state: PlanState, model: PlannedModel, engine: Engine, otlp_endpoint: str | None) -> list[JsonObject]:
-    env: list[JsonObject] = [
-        {"name": "HF_HOME", "value": "/workspace/weights"},
-        {"name": "OTEL_SERVICE_NAME", "value": "kaitobus-inference"},
-        {"name": "TRACEPARENT", "value": traceparent(state.uid, state.plan.generation)},
-    ]
-    env += [{"name": name, "value": value} for name, value in sorted(engine.env.items())]
+    values = {
+        "HF_HOME": "/workspace/weights",
+        "OTEL_SERVICE_NAME": "kaitobus-inference",
+        "TRACEPARENT": traceparent(state.uid, state.plan.generation),
+    }
     if otlp_endpoint:
-        env.append({"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": otlp_endpoint})
-        env.append({"name": "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "value": "http/protobuf"})
+        values |= {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp_endpoint, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
+    # Each name once: server-side apply refuses a list with the same key twice.
+    env: list[JsonObject] = [{"name": name, "value": value} for name, value in sorted((values | engine.env).items())]
     if model.token_secret:
         source = {"secretKeyRef": {"name": model.token_secret, "key": SECRET_KEY_HF_TOKEN}}
-        env.append({"name": "HF_TOKEN", "valueFrom": source})
+        env = [*(entry for entry in env if entry["name"] != "HF_TOKEN"), {"name": "HF_TOKEN", "valueFrom": source}]
     return env
 
 

@@ -20,10 +20,11 @@ TUNING_NOT_SUPPORTED = (
 
 
 class Observed(Contract):
-    """What the deployer found: pods of this workspace, and the last log lines of a crashed one."""
+    """What was found: pods of this workspace, the last log lines of a crashed one, why some are missing."""
 
     pods: tuple[Pod, ...] = ()
     crash_log: str = ""
+    refusal: str = ""
 
 
 def to_report(state: PlanState, observed: Observed) -> Report:
@@ -32,7 +33,7 @@ def to_report(state: PlanState, observed: Observed) -> Report:
         condition = false(ConditionType.JOB_STARTED, Reason.TUNING_NOT_SUPPORTED, TUNING_NOT_SUPPORTED)
         return _report(state, (condition,), next_step="Nothing happens until the Workspace is deleted or changed.")
     ready = serving(state, observed.pods)
-    diagnosis = None if ready else diagnose(observed.pods, state.plan.nodes)
+    diagnosis = None if ready else diagnose(observed.pods, state.plan.nodes, observed.refusal)
     return _report(
         state,
         (_inference(state, diagnosis, observed.crash_log), *_adapters(state)),

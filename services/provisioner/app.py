@@ -37,6 +37,8 @@ async def wire(service: Service, settings: ProvisionerSettings) -> None:
     service.bus.handle(Demand, Stream.DEMANDS, provisioner_consumer(name), f"{PREFIX}.demand.{name}.>", loop.handle)
     service.tasks += [
         nodes.run,
+        loop.follow_nodes,
+        loop.follow_nodes,
         functools.partial(offers.run, service.connected),
         functools.partial(collector.run, service.connected),
     ]

@@ -15,6 +15,7 @@ import nats.errors
 from nats.js.errors import Error as JetStreamError
 
 from services.chassis.bus import Bus
+from services.chassis.cancellation import raise_if_cancelled
 from services.chassis.kube import WORKSPACES, JsonObject, Key, KubeClient, KubeError, ObjectRef
 from services.contracts.errors import ProviderError
 from services.contracts.messages import Demand
@@ -55,6 +56,7 @@ class Collector:
         """Look until cancelled."""
         await connected.wait()
         while True:
+            raise_if_cancelled()
             try:
                 await self._look()
             except (KubeError, ProviderError, JetStreamError, nats.errors.Error, OSError, TimeoutError) as error:
@@ -85,8 +87,8 @@ class Collector:
     async def _is_orphan(self, owner: Owner, workspace: JsonObject | None) -> bool:
         if not is_orphan(owner, self._provider.name, workspace, None):
             return False
-        last = await self._bus.last(Demand, self._subject(owner))
-        return is_orphan(owner, self._provider.name, workspace, last.message)
+        demand = await self._bus.newest(Demand, self._subject(owner))
+        return is_orphan(owner, self._provider.name, workspace, demand)
 
     async def _take_down(self, orphan: Candidate) -> None:
         """Look once more, under the workspace's lock, then let go, and drop the demand that would bring it back."""

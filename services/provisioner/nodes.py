@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Final
 
@@ -35,6 +35,8 @@ class Nodes:
         self._watch = ListWatch(kube, NODES, labels=f"{LABEL_PROVIDER}={provider}", resync_seconds=resync_seconds)
         self._by_name: dict[str, JsonObject] = {}
         self._by_workspace: dict[Key, set[str]] = {}
+        self.changed: Callable[[Key], None] = _nobody
+        """Called with the workspace whose node came, went or is not as it was."""
 
     @property
     def synced(self) -> bool:
@@ -49,10 +51,17 @@ class Nodes:
         """Follow the nodes until cancelled."""
         async with aclosing(self._watch.events()) as events:
             async for event in events:
+                if isinstance(event, Synced):
+                    continue
+                before = self._by_name.get(event.ref.name)
                 if isinstance(event, Upsert):
                     self.remember(event.obj)
-                elif not isinstance(event, Synced):
+                else:
                     self.forget(event.ref.name)
+                after = self._by_name.get(event.ref.name)
+                key = workspace_of(event.obj)
+                if self.synced and all(key) and (before and facts(before)) != (after and facts(after)):
+                    self.changed(key)
 
     def all(self) -> Iterable[JsonObject]:
         """All nodes of the provider."""
@@ -111,3 +120,7 @@ class Nodes:
         names.discard(name)
         if not names:
             del self._by_workspace[key]
+
+
+def _nobody(_workspace: Key) -> None:
+    """Nobody wants to know."""

@@ -13,13 +13,16 @@ import nats.errors
 from nats.js.errors import Error as JetStreamError
 
 from services.chassis.bus import Bus
+from services.chassis.cancellation import raise_if_cancelled
 from services.contracts.errors import ProviderError
 from services.contracts.offers import Offer, Offers
 from services.provisioner.provider import Provider
 
 log = logging.getLogger(__name__)
 
-RETRY: Final = 0.5
+BUS_RETRY: Final = 0.5
+CLOUD_RETRY: Final = 5.0
+"""Seconds until the next try, by who did not answer."""
 STALE: Final = 60.0
 """Offers that were published longer ago than this, in seconds, make the process unready."""
 
@@ -35,14 +38,20 @@ class OfferPublisher:
         self._published = float("-inf")
         self.offers: Offers | None = None
         """What is offered; None until the provider has said so for the first time."""
+        self.asked = False
+        """Whether the provider was asked at all, whatever it said."""
 
     async def run(self, connected: asyncio.Event) -> None:
         """Publish until cancelled: at the start, after a change, and every so often."""
         await connected.wait()
         while True:
-            done = await self._publish()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait() if done else asyncio.sleep(RETRY), self._every)
+            raise_if_cancelled()
+            wait = await self._publish()
+            if wait is None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), self._every)
+            else:
+                await asyncio.sleep(wait)
             self._changed.clear()
 
     def change(self) -> None:
@@ -59,20 +68,21 @@ class OfferPublisher:
             return None
         return f"no offers of {self._provider.name} were published for {STALE:.0f} s"
 
-    async def _publish(self) -> bool:
+    async def _publish(self) -> float | None:
+        """Ask and publish; returns the seconds until the next try if it did not work."""
         try:
-            self.offers = Offers(
-                provider=self._provider.name,
-                simulated=self._provider.simulated,
-                offers=await self._provider.offers(),
-                published_at=datetime.now(UTC),
-            )
-            await self._bus.offer(self.offers)
+            found = await self._provider.offers()
         except ProviderError as error:
             log.warning("%s does not say what it offers: %s", self._provider.name, error.message)
-            return False
+            return error.retry_after or CLOUD_RETRY
+        finally:
+            self.asked = True
+        name, simulated = self._provider.name, self._provider.simulated
+        self.offers = Offers(provider=name, simulated=simulated, offers=found, published_at=datetime.now(UTC))
+        try:
+            await self._bus.offer(self.offers)
         except (JetStreamError, nats.errors.Error, OSError, TimeoutError) as error:
             log.debug("offers cannot be published yet: %r", error)
-            return False
+            return BUS_RETRY
         self._published = time.monotonic()
-        return True
+        return None

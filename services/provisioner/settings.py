@@ -29,9 +29,9 @@ class ProvisionerSettings(Settings):
     """A machine younger than this is never collected."""
     settle_seconds: float = Field(default=60, ge=0)
     """Nothing is collected for so long after the start, or after API server or bus were away."""
-    cloud_concurrency: int = Field(default=8, ge=1)
+    cloud_concurrency: int = Field(default=16, ge=1)
     """Calls to the cloud at the same time."""
-    cloud_rate: float = Field(default=50, gt=0)
+    cloud_rate: float = Field(default=100, gt=0)
     """Calls to the cloud a second that create or delete."""
     cloud_timeout_seconds: float = Field(default=15, gt=0)
     """What one call to the cloud may take."""

@@ -7,24 +7,29 @@ from tests.stack import SERVICES, Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-
-@pytest.mark.parametrize("moment", [Moment.APPLIED, Moment.PLANNED, Moment.BOOTING])
-@pytest.mark.parametrize("service", SERVICES)
-async def test_a_service_is_killed_on_the_way_and_started_again(
-    stack: Stack, cast: Cast, service: str, moment: Moment
-) -> None:
-    await cast.create(manifest("a"), manifest("b"))
-    await cast.reach(moment, "a")
-    await stack.kill(f"{service}-1")
-    stack.launch(f"{service}-1")
-    await cast.all_converge("a", "b")
+ON_THE_WAY = (Moment.APPLIED, Moment.PLANNED, Moment.BOOTING)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_service_is_killed_while_a_workspace_is_taken_down(stack: Stack, cast: Cast, service: str) -> None:
-    await cast.create(manifest("a"), manifest("b"))
-    await cast.reach(Moment.READY, "a", "b")
-    await cast.delete("a", "b")
+async def test_a_service_is_killed_at_every_point_and_started_again(stack: Stack, cast: Cast, service: str) -> None:
+    for moment in ON_THE_WAY:
+        await cast.create(manifest(f"{moment}-a"), manifest(f"{moment}-b"))
+        await cast.reach(moment, f"{moment}-a")
+        await stack.kill(f"{service}-1")
+        stack.launch(f"{service}-1")
+    await cast.all_converge(*(f"{moment}-{which}" for moment in ON_THE_WAY for which in "ab"))
+
+    await cast.delete_all()
     await stack.kill(f"{service}-1")
     stack.launch(f"{service}-1")
     await cast.nothing_is_left()
+
+
+async def test_services_are_killed_in_turn_while_many_workspaces_arrive(stack: Stack, cast: Cast) -> None:
+    names = [f"many-{number}" for number in range(12)]
+    for number, name in enumerate(names):
+        await cast.create(manifest(name))
+        service = SERVICES[number % len(SERVICES)]
+        await stack.kill(f"{service}-1")
+        stack.launch(f"{service}-1")
+    await cast.all_converge(*names)

@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from deploy.local.controlplane import ControlPlane
+from deploy.local.node.volumes import shared_memory_of, temporary_dir_of
 from services.chassis.kube import JsonObject
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,13 @@ def pids_below(folder: Path) -> set[int]:
     """The processes that the agent's state names as running."""
     found = [json.loads(path.read_text()).get("process") for path in folder.rglob("run.json")]
     return {record["pid"] for record in found if record and runs(record["pid"])}
+
+
+def left_outside(folder: Path) -> list[Path]:
+    """What the pods of an agent that has stopped still have outside its state."""
+    uids = [path.name for path in (folder / "pods").glob("*")]
+    places = [place for uid in uids for place in (temporary_dir_of(uid), shared_memory_of(uid))]
+    return [place for place in places if place.exists()]
 
 
 def is_private(path: Path) -> bool:

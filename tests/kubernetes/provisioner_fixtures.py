@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import functools
+import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
+import nats.errors
 import pytest
 import pytest_asyncio
 
@@ -28,6 +30,8 @@ from services.provisioner.settings import ProvisionerSettings
 from tests.integration.conftest import NatsServer, free_port
 from tests.kubernetes.conftest import Kubectl
 
+T = TypeVar("T")
+
 SIZE = "Standard_NC48ads_A100_v4"
 """Two GPUs."""
 
@@ -43,7 +47,9 @@ class World:
         self.name = f"w-{uuid.uuid4().hex[:8]}"
         self.uid = str(uuid.uuid4())
 
-    def demand(self, nodes: int, revision: int = 1, provider: str = "fake", size: str = SIZE, **parameters: str) -> Demand:
+    def demand(
+        self, nodes: int, revision: int = 1, provider: str = "fake", size: str = SIZE, **parameters: str
+    ) -> Demand:
         return Demand(
             namespace="default", name=self.name, uid=self.uid, generation=1, plan_revision=revision,
             provider=provider, nodes=nodes, instance_type=size, labels={"apps": self.name},
@@ -53,30 +59,28 @@ class World:
     @asynccontextmanager
     async def provisioner(self, provider: str = "fake", **settings: float) -> AsyncIterator[Service]:
         """A provisioner in this process. On leaving it is cut off where it stands."""
-        chosen = ProvisionerSettings(
-            provider=provider, nats_url=self.nats.url, http_port=free_port(), workers=8, **settings
-        )  # type: ignore[arg-type]  # the test names the settings
+        own = {"provider": provider, "nats_url": self.nats.url, "http_port": free_port(), "workers": 8}
+        chosen = ProvisionerSettings.model_validate(own | settings)
         service = Service("provisioner", chosen)
+        others = asyncio.all_tasks()
         await wire(service, chosen)
-        run = asyncio.create_task(service.run())
-        owner = asyncio.create_task(_own_topology(self.bus))
+        asyncio.create_task(service.run())  # noqa: RUF006 - held by all_tasks until it is cut off below
         try:
             yield service
         finally:
-            for task in (run, owner):
-                task.cancel()
-            await asyncio.gather(run, owner, return_exceptions=True)
+            await _cut_off(asyncio.all_tasks() - others)
 
-    async def report(self) -> Report | None:
-        last = await self.bus.last(Report, report(ServiceName.PROVISIONER, "default", self.name))
-        return last.message
+    async def report(self, provider: str = "fake") -> Report | None:
+        return await self.bus.newest(Report, report(ServiceName.PROVISIONER, "default", self.name, provider))
 
-    async def until_report(self, wanted: Callable[[Report], object], seconds: float = 30) -> Report:
+    async def until_report(
+        self, wanted: Callable[[Report], object], seconds: float = 30, provider: str = "fake"
+    ) -> Report:
         async def found() -> Report | None:
-            said = await self.report()
+            said = await self.report(provider)
             return said if said and wanted(said) else None
 
-        return await until(found, seconds, self.report)
+        return await until(found, seconds, lambda: self.report(provider))
 
     async def nodes(self, uid: str | None = None) -> list[JsonObject]:
         return (await self.kube.list(NODES, labels=f"kaito.sh/workspace-uid={uid or self.uid}")).items
@@ -107,7 +111,9 @@ def ready(said: Report) -> bool:
 
 
 async def until(
-    look: Callable[[], Awaitable[T | None]], seconds: float = 30, otherwise: Callable[[], Awaitable[object]] | None = None
+    look: Callable[[], Awaitable[T | None]],
+    seconds: float = 30,
+    otherwise: Callable[[], Awaitable[object]] | None = None,
 ) -> T:
     """Wait until a look brings something, and return it."""
     try:
@@ -119,11 +125,19 @@ async def until(
         raise AssertionError(f"it never came; last seen: {await otherwise() if otherwise else None}") from None
 
 
+async def _cut_off(tasks: set[asyncio.Task[object]]) -> None:
+    """More than once: nats-py swallows a cancellation that comes while it writes to the socket."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=0.5)
+
+
 async def _own_topology(bus: Bus) -> None:
     """The watcher's part: a consumer for each provider that offers."""
-    topology = Topology(bus.js, Metrics())
     while True:
-        await topology.ensure()
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+            await Topology(bus.js, Metrics()).ensure()
         await asyncio.sleep(0.2)
 
 
@@ -144,13 +158,12 @@ async def world(
     await server.start()
     bus = Bus(Settings(nats_url=server.url), Telemetry(None, "test"), Metrics())
     await bus.connect()
+    await Topology(bus.js, Metrics()).ensure()
+    owner = asyncio.create_task(_own_topology(bus))
     async with await KubeClient.connect(str(control_plane.kubeconfig)) as kube:
         yield World(bus, kube, server, monkeypatch)
         for node in (await kube.list(NODES)).items:
             await kube.delete(ObjectRef.of(NODES, node))
+    await _cut_off({owner})
     await bus.close()
     await server.kill()
-
-
-def in_thread(work: Callable[..., object]) -> Callable[..., Awaitable[object]]:
-    return functools.partial(asyncio.to_thread, work)

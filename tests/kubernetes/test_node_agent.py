@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.local.controlplane import ControlPlane
-from tests.kubernetes.node_agent import Agent, eventually, is_private, manifest, pids_below, pod
+from tests.kubernetes.node_agent import Agent, eventually, is_private, left_outside, manifest, pids_below, pod
 
 Kubectl = Callable[..., Awaitable[str]]
 WEB = (
@@ -33,6 +33,7 @@ def agent(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
     yield agent
     assert agent.stop() == 0
     assert pids_below(agent.state) == set()
+    assert left_outside(agent.state) == []
 
 
 @pytest.fixture
@@ -43,6 +44,7 @@ def own_agent(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Agent]:
     yield agent
     agent.stop()
     assert pids_below(agent.state) == set()
+    assert left_outside(agent.state) == []
 
 
 @pytest_asyncio.fixture

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Awaitable
 
 import pytest
 
-from services.chassis.kube import JOBS, PODS, JsonObject, ObjectRef, dig, dig_dict, dig_dicts, dig_str
+from services.chassis.kube import JOBS, NODES, PODS, JsonObject, ObjectRef, dig, dig_dict, dig_dicts, dig_str
 from services.contracts.errors import FailureCode
 from services.contracts.messages import Demand
 from services.contracts.subjects import Stream
@@ -144,18 +145,18 @@ async def test_a_message_that_cannot_be_read_is_put_aside_and_others_are_served(
 
 async def test_a_node_that_disappears_is_brought_back(world: World) -> None:
     async with world.provisioner():
-        await world.bus.publish(world.demand(1, boot_seconds="1"))
+        await world.bus.publish(world.demand(1))
         await world.until_report(ready)
-        await world.kube.delete(ObjectRef.of(*_node(await world.nodes())))
-        await world.bus.publish(world.demand(1, 2, boot_seconds="1"))
-        await world.until_report(lambda r: r.plan_revision == 2 and ready(r))
-        assert len(await world.nodes()) == 1
+        (lost,) = await world.nodes()
+        await world.kube.delete(ObjectRef.of(NODES, lost))
+        (found,) = await until(world.nodes)
+        assert dig_str(found, "metadata", "uid") != dig_str(lost, "metadata", "uid")
+        await world.until_report(ready)
 
 
 async def test_a_machine_whose_workspace_is_gone_is_collected(world: World) -> None:
     world.uid = await world.apply_workspace()
-    short = {"collect_seconds": 0.3, "grace_seconds": 1.0, "settle_seconds": 0.5}
-    async with world.provisioner(**short):
+    async with world.provisioner(collect_seconds=0.3, grace_seconds=1.0, settle_seconds=0.5):
         await world.bus.publish(world.demand(1))
         await world.until_report(ready)
         await world.bus.js.purge_stream(Stream.DEMANDS)  # nobody will say 0
@@ -166,13 +167,11 @@ async def test_a_machine_whose_workspace_is_gone_is_collected(world: World) -> N
 
 
 async def test_a_demand_without_a_workspace_does_not_bring_a_collected_machine_back(world: World) -> None:
-    short = {"collect_seconds": 0.3, "grace_seconds": 0.5, "settle_seconds": 0.5}
-    async with world.provisioner(**short):
+    async with world.provisioner(collect_seconds=0.3, grace_seconds=0.5, settle_seconds=0.5):
         await world.bus.publish(world.demand(1))
-        await world.until_report(ready)
+        await until(world.nodes)
         await until(lambda: _none(world.nodes()))
-        last = await world.bus.last(Demand, world.demand(1).subject)
-        assert last.message is None
+        assert await world.bus.newest(Demand, world.demand(1).subject) is None
 
 
 async def test_nothing_is_collected_in_the_time_after_the_start(world: World) -> None:
@@ -219,10 +218,8 @@ async def test_the_process_itself_survives_kill_9(world: World) -> None:
 
     process = await start()
     try:
-        async with world.provisioner("fake"):  # keeps the topology until the consumer is there
-            await until(lambda: _true(world.bus.connected))
         await world.bus.publish(world.demand(3, boot_seconds="2"))
-        await until(lambda: _some(world.nodes()))
+        await until(world.nodes)
         process.kill()
         await process.wait()
         process = await start()
@@ -231,12 +228,6 @@ async def test_the_process_itself_survives_kill_9(world: World) -> None:
     finally:
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 15) == 0
-
-
-def _node(nodes: list[JsonObject]) -> tuple[object, JsonObject]:
-    from services.chassis.kube import NODES
-
-    return NODES, nodes[0]
 
 
 def _spec(world: World, restart: str) -> JsonObject:
@@ -271,12 +262,8 @@ async def _gone(world: World, name: str) -> bool:
     return await world.pod(name) is None
 
 
-async def _none(look: object) -> bool:
-    return not await look  # type: ignore[misc]
-
-
-async def _some(look: object) -> bool:
-    return bool(await look)  # type: ignore[misc]
+async def _none(look: Awaitable[object]) -> bool:
+    return not await look
 
 
 async def _true(value: bool) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.local.node.pod import Container, Pod
+from deploy.local.node.pod import Pod
+from deploy.local.node.pod_container import Container
 
 POD_DIR = Path("/state/pods/u1")
 

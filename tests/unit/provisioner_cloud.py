@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from services.contracts.errors import Failure
 from services.contracts.messages import Demand
@@ -81,9 +83,9 @@ class Cloud:
 
     def carry_out(self, actions: Actions, limit: int | None = None) -> None:
         """All of it, or only the first `limit` calls: then the process died."""
-        calls = [lambda s=s: self.create(s) for s in actions.create]
-        calls += [lambda i=i: self.set(i.name, InstanceState.DELETING) for i in actions.delete]
-        calls += [lambda n=n: self.nodes.pop(n, None) for n in actions.remove_nodes]
+        calls: list[Callable[[], object]] = [partial(self.create, spec) for spec in actions.create]
+        calls += [partial(self.set, i.name, InstanceState.DELETING) for i in actions.delete]
+        calls += [partial(self.nodes.pop, name, None) for name in actions.remove_nodes]
         for call in calls[:limit]:
             call()
 

@@ -169,7 +169,9 @@ def report(
     )
 
 
-def pod(name: str = "w-0", *, node: str | None = "node-1", ready: bool = False, **status: object) -> Pod:
+def pod(
+    name: str = "w-0", *, node: str | None = "node-1", ready: bool = False, status: JsonObject | None = None
+) -> Pod:
     """A pod on a node; `status` as Kubernetes writes it."""
     conditions: list[JsonObject] = [
         {
@@ -184,7 +186,7 @@ def pod(name: str = "w-0", *, node: str | None = "node-1", ready: bool = False, 
         {
             "metadata": {"name": name, "creationTimestamp": stamp(0)},
             "spec": {"nodeName": node} if node else {},
-            "status": {"conditions": conditions, **status},
+            "status": {"conditions": conditions, **(status or {})},
         }
     )
 

@@ -78,6 +78,25 @@ def test_a_phase_whose_time_is_cut_to_the_second_does_not_begin_before_its_servi
     assert [(span.start, span.end) for span in found if span.depth == 2] == [(at(0.3), at(0.3))]
 
 
+def test_where_the_beginning_of_the_history_is_lost_the_reports_own_times_are_drawn() -> None:
+    node = Phase(name="node registered", started_at=at(1), finished_at=at(3))
+    late = (
+        (500, applied()),
+        (501, planned()),
+        (501, demanded()),
+        (502, reported(ServiceName.PROVISIONER, NODES, phases=(node,), provider="local")),
+        (502, reported(ServiceName.DEPLOYER, SERVES, phases=(LOADS,))),
+    )
+
+    found = spans(history(*late), LIFE)
+
+    assert [(s.service, s.start, s.end) for s in found if s.depth < 2] == [
+        ("workspace", at(1), at(30)),
+        ("provisioner", at(1), at(3)),
+        ("deployer", at(5), at(30)),
+    ]
+
+
 def test_a_provider_that_was_told_to_let_go_ends_there_and_the_next_one_begins() -> None:
     found = spans(
         history(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.cli.advice import ADVICE
+from services.cli.evidence import is_about
 from services.cli.why import Note, Verdict, Words, explain
 from services.contracts.conditions import STEPS, ConditionType, Reason
 from services.contracts.errors import Failure, FailureCode
@@ -106,6 +107,26 @@ def test_a_warning_that_the_condition_repeats_is_not_told_twice() -> None:
     whole = Note(about="Workspace phi", reason="Unschedulable", message=f"InferenceReady: {failing.message}")
 
     assert explain(view(failing), [part, whole]).words == ()
+
+
+def test_a_warning_from_before_the_step_failed_is_old_news() -> None:
+    failing = condition(ConditionType.PLAN_READY, False, Reason.IMMUTABLE_FIELD_CHANGED)
+    old = Note(about="Pod phi-0", reason="BackOff", message="long ago", last_seen=at(-60))
+    new = Note(about="Pod phi-1", reason="BackOff", message="now", last_seen=at(20))
+
+    assert [words.source for words in explain(view(failing), [old, new]).words] == ["Pod phi-1"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "about"),
+    [
+        ("Pod", "phi-0", True), ("Pod", "phi-12", True), ("Pod", "phi-x7k2p", True), ("Pod", "phi-adapter", False),
+        ("Pod", "phi-mini-0", False), ("Pod", "phi", False), ("StatefulSet", "phi", True), ("Job", "phi", True),
+        ("StatefulSet", "phi-0", False), ("Workspace", "phi", False), ("Node", "phi", False),
+    ],
+)  # fmt: skip
+def test_only_events_about_the_own_workload_are_read(kind: str, name: str, about: bool) -> None:
+    assert is_about({"involvedObject": {"kind": kind, "name": name}}, "phi") is about
 
 
 def test_a_ready_workspace_is_said_to_be_well_with_its_endpoint_and_warnings() -> None:

@@ -144,3 +144,23 @@ async def test_what_a_look_raises_ends_the_work() -> None:
     queue.add("a")
     with pytest.raises(ValueError, match="no good"):
         await asyncio.wait_for(queue.work(look), 5)
+
+
+async def test_a_look_that_swallows_the_cancellation_does_not_go_on_for_ever() -> None:
+    queue: KeyedQueue[str] = KeyedQueue()
+    begun = asyncio.Event()
+
+    async def swallows(_: str) -> float:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return 0
+        return 0
+
+    queue.add("a")
+    task = asyncio.create_task(queue.work(swallows))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)

@@ -10,7 +10,8 @@ from deploy.local.node.downward import Place, pod_field, resource_field
 from deploy.local.node.env import container_env, expand
 from deploy.local.node.images import Image
 from deploy.local.node.launch import build_command
-from deploy.local.node.pod import Container, Pod, ResourceFieldRef
+from deploy.local.node.pod import Pod
+from deploy.local.node.pod_container import Container, ResourceFieldRef
 from deploy.local.node.quantity import in_units, parse_quantity
 from deploy.local.node.sources import ConfigError, Name, Sources, content
 from tests.unit.node_objects import POD_DIR, make_container, make_pod

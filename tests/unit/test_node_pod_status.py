@@ -19,7 +19,8 @@ from deploy.local.node.container_state import (
     crashes_after,
     start_at,
 )
-from deploy.local.node.pod import Policy, Probe
+from deploy.local.node.pod import Policy
+from deploy.local.node.pod_container import Probe
 from deploy.local.node.pod_status import phase, pod_status, same_status
 from deploy.local.node.probes import Streak
 from services.chassis.kube import JsonObject, dig, dig_dict, dig_dicts

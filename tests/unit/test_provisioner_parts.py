@@ -50,7 +50,8 @@ def bounded(inner: Provider, *, at_once: int = 2, seconds: float = 5) -> Bounded
 
 async def test_only_so_many_calls_are_made_at_once() -> None:
     cloud = SlowCloud()
-    calls = [asyncio.create_task(bounded_list) for b in [bounded(cloud)] for bounded_list in (b.list() for _ in range(9))]
+    limited = bounded(cloud)
+    calls = [asyncio.create_task(limited.list()) for _ in range(9)]
     await asyncio.sleep(0)
     cloud.gate.set()
     await asyncio.gather(*calls)
@@ -58,7 +59,7 @@ async def test_only_so_many_calls_are_made_at_once() -> None:
 
 
 async def test_a_cloud_that_does_not_answer_is_a_typed_error() -> None:
-    with pytest.raises(ProviderError, match="slow did not answer to list within 0.01 s") as caught:
+    with pytest.raises(ProviderError, match=r"slow did not answer to list within 0\.01 s") as caught:
         await bounded(SlowCloud(), seconds=0.01).list()
     assert caught.value.code is FailureCode.TIMEOUT
 

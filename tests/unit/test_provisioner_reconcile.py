@@ -171,7 +171,9 @@ class AnyOrder(RuleBasedStateMachine):
         for actions in both:
             self.cloud.carry_out(actions)
 
-    @rule(index=strategies.integers(0, 3), uid=strategies.sampled_from(["uid-1", "uid-2"]), how=strategies.integers(0, 4))
+    @rule(
+        index=strategies.integers(0, 3), uid=strategies.sampled_from(["uid-1", "uid-2"]), how=strategies.integers(0, 4)
+    )
     def the_cloud_goes_on(self, index: int, uid: str, how: int) -> None:
         name = name_of(index, uid)
         if how == 4:

@@ -37,8 +37,14 @@ def test_the_clouds_own_word_on_when_to_come_back_counts() -> None:
     assert held.retry_at == START + timedelta(seconds=42)
 
 
-@pytest.mark.parametrize(("code", "shared"), [(c, c is not FailureCode.INTERNAL) for c in FailureCode if c not in (
-    FailureCode.TIMEOUT, FailureCode.INVALID_REQUEST)])
+@pytest.mark.parametrize(
+    ("code", "shared"),
+    [
+        (c, c is not FailureCode.INTERNAL)
+        for c in FailureCode
+        if c not in (FailureCode.TIMEOUT, FailureCode.INVALID_REQUEST)
+    ],
+)
 def test_quota_and_capacity_concern_all_who_ask_for_that_size(code: FailureCode, shared: bool) -> None:
     other = demand(uid="uid-2")
     assert (refused(code).of(other, LATER) is not None) is shared

@@ -62,9 +62,9 @@ def test_a_node_that_is_not_ready_says_so_in_its_own_words() -> None:
 def test_a_node_is_not_ready_before_its_gpus_are_visible() -> None:
     report = said(view(instances=(machine(0),), nodes=(node(0, gpus=1),), gpus=2))
     assert conditions(report)[ConditionType.NODES_READY][2] == f"0 of 1 node ready; {ZERO} shows 1 of 2 GPUs"
-    assert conditions(said(view(instances=(machine(0),), nodes=(node(0, gpus=2),), gpus=2)))[
-        ConditionType.NODES_READY
-    ][0]
+    assert conditions(said(view(instances=(machine(0),), nodes=(node(0, gpus=2),), gpus=2)))[ConditionType.NODES_READY][
+        0
+    ]
 
 
 def test_a_refusal_keeps_the_clouds_words_and_tells_the_time_of_the_next_try() -> None:

@@ -20,7 +20,6 @@ from services.watcher.workspace import read
 from tests.unit.samples import INFERENCE, RESOURCE, TUNING, UID, manifest, plan, report, workspace
 from tests.unit.watcher_fakes import Watcher, configmap, secret
 
-BOTH: dict[str, JsonObject] = {"inference": INFERENCE, "tuning": TUNING}
 CONFIGURED: JsonObject = {**INFERENCE, "config": "settings"}
 GATED: JsonObject = {"preset": {"name": "phi-4-mini-instruct", "presetOptions": {"modelAccessSecret": "token"}}}
 
@@ -168,7 +167,7 @@ class TestBad:
 
     @pytest.mark.parametrize("held", [False, True])
     async def test_a_bad_spec_is_not_published_and_not_held(self, watcher: Watcher, held: bool) -> None:
-        watcher.kube.put(manifest(**BOTH, held=held))
+        watcher.kube.put(manifest(inference=INFERENCE, tuning=TUNING, held=held))
         async with running(watcher):
             await until(lambda: reason(watcher) == Reason.INVALID_SPEC)
             await settled(watcher)
@@ -178,12 +177,12 @@ class TestBad:
     async def test_it_is_told_while_the_bus_is_away(self, watcher: Watcher) -> None:
         watcher.bus.away = True
         watcher.kube.put(manifest(name="good"))
-        watcher.kube.put(manifest(**BOTH, name="bad"))
+        watcher.kube.put(manifest(inference=INFERENCE, tuning=TUNING, name="bad"))
         async with running(watcher):
             await until(lambda: reason(watcher, "bad") == Reason.INVALID_SPEC)
 
     async def test_others_do_not_notice(self, watcher: Watcher) -> None:
-        watcher.kube.put(manifest(**BOTH, name="bad"))
+        watcher.kube.put(manifest(inference=INFERENCE, tuning=TUNING, name="bad"))
         watcher.kube.put({"metadata": {"name": "worse", "namespace": "team"}})
         watcher.kube.put(manifest(name="good"))
         async with running(watcher):
@@ -282,7 +281,7 @@ class TestDeleting:
         assert [(s.name, s.deleting) for s in states(watcher)] == [("forgotten", True)]
 
     async def test_one_that_was_never_published_leaves_no_message(self, watcher: Watcher) -> None:
-        watcher.kube.put(manifest(**BOTH, held=False))
+        watcher.kube.put(manifest(inference=INFERENCE, tuning=TUNING, held=False))
         async with running(watcher):
             await until(lambda: reason(watcher) == Reason.INVALID_SPEC)
             watcher.kube.remove()

@@ -26,14 +26,13 @@ async def ensure_go(folder: Path, log: Path, progress: Progress) -> Path:
 
 
 def _installer() -> list[str]:
-    """Return a command that installs Python packages: uv, or pip of this or of the base interpreter."""
-    beside = Path(sys.executable).with_name("uv")
-    uv = str(beside) if beside.is_file() else shutil.which("uv")
-    if uv:
-        return [uv, "pip", "install", "--python", sys.executable]
+    """Return a command that installs Python packages: pip first, since only pip reads the user's pip settings."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip", "install"]
     base = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
     if os.access(base, os.X_OK):
         return [str(base), "-m", "pip", "install"]
-    raise BinariesError("neither uv nor pip is on this machine: install one of them to get the Go compiler")
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if uv:
+        return [uv, "pip", "install", "--python", sys.executable]
+    raise BinariesError("neither pip nor uv is on this machine: install one of them to get the Go compiler")

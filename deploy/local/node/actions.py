@@ -14,7 +14,7 @@ import aiohttp
 
 from deploy.local.node.mounts import rewrite
 from deploy.local.node.pids import surroundings
-from deploy.local.node.pod import Container, Exec, Handler, HttpGet, TcpSocket
+from deploy.local.node.pod_container import Container, Exec, Handler, HttpGet, TcpSocket
 from deploy.local.node.ports import container_port
 
 OUTPUT_LIMIT = 1024

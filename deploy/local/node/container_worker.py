@@ -15,7 +15,8 @@ from deploy.local.node.container_state import ContainerRecord, Terminated, Waiti
 from deploy.local.node.context import NodeContext
 from deploy.local.node.images import ImageError
 from deploy.local.node.launch import build_command, container_mounts
-from deploy.local.node.pod import Container, Handler, Pod
+from deploy.local.node.pod import Pod
+from deploy.local.node.pod_container import Container, Handler
 from deploy.local.node.probes import Health, Kind
 from deploy.local.node.sources import ConfigError, Sources
 

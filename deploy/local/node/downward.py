@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from deploy.local.node.pod import Container, Pod, ResourceFieldRef
+from deploy.local.node.pod import Pod
+from deploy.local.node.pod_container import Container, ResourceFieldRef
 from deploy.local.node.quantity import in_units
 from deploy.local.node.sources import ConfigError
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from deploy.local.node.downward import Place, pod_field, resource_field
-from deploy.local.node.pod import Container, EnvFrom, EnvVar, Pod
+from deploy.local.node.pod import Pod
+from deploy.local.node.pod_container import Container, EnvFrom, EnvVar
 from deploy.local.node.sources import ConfigError, Files, Sources
 
 _REFERENCE = re.compile(r"\$\$|\$\(([^()$]+)\)")

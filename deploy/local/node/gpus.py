@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from deploy.local.node.pod import Container
+from deploy.local.node.pod_container import Container
 from deploy.local.node.sources import ConfigError
 from deploy.local.state import write_private
 

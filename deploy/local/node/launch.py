@@ -10,7 +10,8 @@ from deploy.local.node.downward import Place
 from deploy.local.node.env import container_env, expand_all
 from deploy.local.node.images import Image
 from deploy.local.node.mounts import mount_paths, rewrite
-from deploy.local.node.pod import Container, Pod
+from deploy.local.node.pod import Pod
+from deploy.local.node.pod_container import Container
 from deploy.local.node.ports import port_env, rewrite_ports
 from deploy.local.node.sources import ConfigError, Sources
 from deploy.local.node.volumes import temporary_dir_of, volume_paths

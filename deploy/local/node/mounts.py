@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from deploy.local.node.pod import Container
+from deploy.local.node.pod_container import Container
 
 _PATH_CHARACTER = r"[\w.\-/]"
 

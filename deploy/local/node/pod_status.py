@@ -15,7 +15,8 @@ from deploy.local.node.container_state import (
     backoff,
     runs_again,
 )
-from deploy.local.node.pod import Condition, Container, Pod
+from deploy.local.node.pod import Condition, Pod
+from deploy.local.node.pod_container import Container
 from services.chassis.kube import JsonObject
 
 Records = Mapping[str, ContainerRecord]

@@ -14,7 +14,8 @@ from deploy.local.node.container_state import start_at
 from deploy.local.node.container_worker import ContainerWorker
 from deploy.local.node.context import NodeContext, pod_ref
 from deploy.local.node.launch import container_mounts
-from deploy.local.node.pod import Container, Pod
+from deploy.local.node.pod import Pod
+from deploy.local.node.pod_container import Container
 from deploy.local.node.pod_status import (
     Records,
     containers_ready,

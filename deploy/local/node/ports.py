@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from deploy.local.node.pod import Container, Pod
+from deploy.local.node.pod import Pod
+from deploy.local.node.pod_container import Container
 from deploy.local.ports import is_free
 from deploy.local.state import write_private
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
 from deploy.local.node.actions import ActionFailed
-from deploy.local.node.pod import Container, Handler, Probe
+from deploy.local.node.pod_container import Container, Handler, Probe
 
 Kind = Literal["Startup", "Readiness", "Liveness"]
 

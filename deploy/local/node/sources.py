@@ -7,7 +7,8 @@ import binascii
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from deploy.local.node.pod import Container, Pod
+from deploy.local.node.pod import Pod
+from deploy.local.node.pod_container import Container
 from deploy.local.node.tokens import Tokens
 from services.chassis.kube import CONFIGMAPS, SECRETS, JsonObject, KubeClient, ObjectRef, dig_dict
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploy.local.node.downward import Place, pod_field, resource_field
-from deploy.local.node.pod import (
+from deploy.local.node.pod import Pod
+from deploy.local.node.pod_volume import (
     ConfigMapVolume,
     DownwardVolume,
     HostPath,
     KeyToPath,
-    Pod,
     Projection,
     SecretVolume,
     Volume,

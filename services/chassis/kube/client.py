@@ -171,8 +171,11 @@ class KubeClient:
         query = {"tailLines": str(tail_lines), "previous": "true" if previous else "false"}
         query |= {"container": container} if container else {}
         request = Request("GET", PODS.path(namespace, pod, "log"), query)
-        async with asyncio.timeout(self._timeout), self._transport.open(request, self._timeout) as response:
-            return (await response.read()).decode(errors="replace")
+        try:
+            async with asyncio.timeout(self._timeout), self._transport.open(request, self._timeout) as response:
+                return (await response.read()).decode(errors="replace")
+        except TimeoutError as error:
+            raise Unreachable(f"no logs of pod {namespace}/{pod} in time") from error
 
     async def version(self) -> tuple[int, int]:
         """The server's version, such as (1, 33)."""

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+GOES_ON = "What is started goes on: `make up` picks it up, `make down` ends it."
+
 
 def up(
     example: Annotated[bool, typer.Option(help="Apply examples/01-smollm2.yaml and ask its model a question.")] = True,
 ) -> None:
     """Start everything on this machine; run again, it picks up what is there."""
-    from deploy.local.state import state_folder
+    from deploy.local.state import StateError, state_folder
     from deploy.local.up import FAILURES, start_platform
     from services.cli.errors import CliError
     from services.cli.example import run_example, say_how_to_go_on
@@ -24,8 +26,9 @@ def up(
         if example:
             run_example(state, console)
     except FAILURES as error:
-        raise CliError(f"{error}\nWhat is started goes on: `make up` tries again, `make down` ends it.") from error
+        hint = "" if isinstance(error, StateError) else f"\n{GOES_ON}"
+        raise CliError(f"{error}{hint}") from error
     except KeyboardInterrupt:
-        typer.echo("\nInterrupted. What is started goes on; `make up` picks it up, `make down` ends it.", err=True)
+        typer.echo(f"\nInterrupted. {GOES_ON}", err=True)
         raise
     say_how_to_go_on(state, console, example=example)

@@ -1,0 +1,1 @@
+"""The figures of Kaito Bus on this machine: `make bench` prints them beside their goals."""

@@ -1,0 +1,68 @@
+"""`python -m tests.bench [hop] [apply] [up]`: measures on real parts, prints a table. About two minutes for all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.local.binaries import ensure_control_plane
+from deploy.local.controlplane import ControlPlane
+from tests.bench.figure import Figure, table
+from tests.bench.hop import measure_hop
+from tests.bench.up import measure_up
+from tests.bench.workload import delete_all, measure_apply, measure_memory
+from tests.stack import Stack, running
+
+ALL = ("hop", "apply", "up")
+
+
+def main() -> None:
+    """Measure what the arguments name, by default all."""
+    wanted = tuple(sys.argv[1:]) or ALL
+    if unknown := [name for name in wanted if name not in ALL]:
+        sys.exit(f"There is no figure {unknown[0]}. There are: {', '.join(ALL)}.")
+    _say(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}: other work on the machine shows in the figures.")
+    with tempfile.TemporaryDirectory(prefix="kaitobus-bench-") as folder:
+        figures = asyncio.run(_on_a_stack(Path(folder), wanted))
+        if "up" in wanted:
+            _say("kaitobus up ...")
+            figures.append(measure_up(Path(folder)))
+    _say(table(figures))
+
+
+async def _on_a_stack(folder: Path, wanted: Sequence[str]) -> list[Figure]:
+    if not {"hop", "apply"} & set(wanted):
+        return []
+    plane = await ControlPlane.prepare(await ensure_control_plane(_say), folder / "kubernetes")
+    try:
+        await plane.start()
+        async with running(folder / "stack", plane, {}) as stack:
+            await stack.start()
+            return await _figures(stack, wanted)
+    finally:
+        await plane.stop()
+
+
+async def _figures(stack: Stack, wanted: Sequence[str]) -> list[Figure]:
+    figures: list[Figure] = []
+    if "hop" in wanted:
+        _say("hop ...")
+        figures.append(await measure_hop(stack))
+    if "apply" in wanted:
+        _say("apply ...")
+        figures += [await measure_apply(stack), *measure_memory(stack)]
+        _say(f"all deleted in {await delete_all(stack):.1f} s")
+    return figures
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Users change their mind at any moment: they delete, create anew, edit."""
+
+import asyncio
+import json
+
+import pytest
+
+from services.chassis.kube import WORKSPACES, KubeClient, ObjectRef
+from tests.chaos.cast import Cast, Moment, manifest
+from tests.stack import Stack, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_workspace_is_deleted_in_every_phase_and_leaves_nothing(cast: Cast) -> None:
+    async def pass_by(moment: Moment) -> None:
+        await cast.create(manifest(moment))
+        await cast.reach(moment, moment)
+        await cast.delete(moment)
+
+    await asyncio.gather(*map(pass_by, Moment))
+    await cast.nothing_is_left()
+
+
+async def test_a_workspace_is_created_anew_at_once_under_the_same_name_in_every_phase(cast: Cast) -> None:
+    async def come_back(moment: Moment) -> None:
+        await cast.create(manifest(moment))
+        await cast.reach(moment, moment)
+        before = await cast.uid(moment)
+        await cast.delete(moment)
+        await until(lambda: _created_anew(cast, moment), what=f"room for another {moment}")
+        assert await cast.uid(moment) != before
+
+    await asyncio.gather(*map(come_back, Moment))
+    await cast.all_converge(*Moment)
+
+
+async def _created_anew(cast: Cast, name: str) -> bool:
+    """Create it as soon as the earlier one's finalizer lets go of the name."""
+    if await cast.stack.workspace(name, cast.namespace):
+        return False
+    await cast.create(manifest(name))
+    return True
+
+
+async def test_a_finalizer_taken_away_by_force_leaks_nothing(stack: Stack, cast: Cast) -> None:
+    await cast.create(manifest("a"))
+    await cast.reach(Moment.BOOTING, "a")
+    await cast.delete("a")
+    await _force(stack.kube, cast.namespace, "a")
+    await cast.nothing_is_left()
+
+
+async def _force(kube: KubeClient, namespace: str, name: str) -> None:
+    await kube.merge_patch(ObjectRef(WORKSPACES, name, namespace), {"metadata": {"finalizers": None}})
+
+
+async def test_an_edit_on_the_way_is_planned_anew_and_the_status_never_goes_back(stack: Stack, cast: Cast) -> None:
+    await cast.create(manifest("a", instance_type=None))
+    await cast.reach(Moment.PLANNED, "a")
+    before = (await stack.workspace("a", cast.namespace) or {})["metadata"]
+    assert isinstance(before, dict)
+    change = {"resource": {"count": 2}, "metadata": {"annotations": {"fake.kaito.sh/boot-seconds": "1"}}}
+    await stack.kubectl("-n", cast.namespace, "patch", "wk", "a", "--type=merge", "-p", json.dumps(change))
+
+    async def observed() -> bool:
+        status = await cast.status("a")
+        return status.observed_generation > before["generation"] and bool(status.plan and status.plan.revision == 2)
+
+    await until(observed, what="the second plan")
+    await cast.all_converge("a", revision=2)

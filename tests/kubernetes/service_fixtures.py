@@ -1,0 +1,150 @@
+"""What the tests of services on a real API server and a real nats-server share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from deploy.local.controlplane import ControlPlane
+from services.chassis.bus import Bus
+from services.chassis.kube import CRDS, WORKSPACES, JsonObject, KubeClient, KubeError, ObjectRef, dig_dicts, dig_list
+from services.chassis.metrics import Metrics
+from services.chassis.service import Service
+from services.chassis.settings import Settings
+from services.chassis.telemetry import Telemetry
+from services.contracts.messages import Message
+from services.contracts.status import WorkspaceStatus
+from tests.integration.conftest import NatsServer, service
+from tests.kubernetes.kube_fixtures import client, namespace
+
+__all__ = ["bus", "client", "crd", "namespace", "nats_server"]
+
+CRD = Path(__file__).parents[2] / "deploy" / "crds" / "kaito.sh_workspaces.yaml"
+PAUSE = 0.02
+T = TypeVar("T")
+Wire = Callable[[Service], Awaitable[None]]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def crd(client: KubeClient, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resource definition installed, and the environment that services find the cluster by."""
+    await client.apply(yaml.safe_load(CRD.read_text()), manager="test")
+    await eventually(lambda: _established(client))
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+
+
+async def _established(client: KubeClient) -> bool:
+    found = await client.get(ObjectRef(CRDS, "workspaces.kaito.sh"))
+    if not any(c["type"] == "Established" and c["status"] == "True" for c in dig_dicts(found, "status", "conditions")):
+        return False
+    try:
+        await client.list(WORKSPACES)
+    except KubeError:
+        return False
+    return True
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    server = NatsServer(tmp_path / "jetstream")
+    await server.start()
+    yield server
+    await server.kill()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
+    """A connected bus that handles nothing and makes no topology: that is the watcher's."""
+    made = Bus(Settings(nats_url=nats_server.url), Telemetry(None, "test"), Metrics())
+    await made.connect()
+    yield made
+    await made.close()
+
+
+@asynccontextmanager
+async def running(name: str, wire: Wire, server: NatsServer, count: int = 1) -> AsyncIterator[list[Service]]:
+    """So many processes' worth of a service, in this one."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(_one(name, wire, server)) for _ in range(count)]
+
+
+@asynccontextmanager
+async def _one(name: str, wire: Wire, server: NatsServer) -> AsyncIterator[Service]:
+    made = service(name, server)
+    await wire(made)
+    task = asyncio.create_task(made.run())
+    try:
+        yield made
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def eventually(look: Callable[[], Awaitable[T]], seconds: float = 20) -> T:
+    """Look until there is something to see; fails when it does not come."""
+    async with asyncio.timeout(seconds):
+        while not (found := await look()):
+            await asyncio.sleep(PAUSE)
+    return found
+
+
+async def always(look: Callable[[], Awaitable[object]], seconds: float = 1.0) -> None:
+    """Look again and again for so long, and fail as soon as it is not so."""
+    end = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < end:
+        assert await look()
+        await asyncio.sleep(PAUSE)
+
+
+M = TypeVar("M", bound=Message)
+
+
+async def newest(bus: Bus, kind: type[M], subject: str) -> M | None:
+    """The newest message on a subject, also while there is no bus or no stream yet."""
+    try:
+        return await bus.newest(kind, subject)
+    except Exception:
+        return None
+
+
+class Workspaces:
+    """The workspaces of one namespace."""
+
+    def __init__(self, client: KubeClient, namespace: str) -> None:
+        self._client = client
+        self._namespace = namespace
+
+    def ref(self, name: str = "w") -> ObjectRef:
+        return ObjectRef(WORKSPACES, name, self._namespace)
+
+    async def create(self, name: str = "w", **parts: object) -> JsonObject:
+        body: JsonObject = {
+            "apiVersion": "kaito.sh/v1beta1",
+            "kind": "Workspace",
+            "metadata": {"name": name, "namespace": self._namespace},
+            "resource": {"instanceType": "Standard_X", "labelSelector": {"matchLabels": {"apps": name}}},
+            "inference": {"preset": {"name": "phi-4-mini-instruct"}},
+        }
+        body = {key: value for key, value in (body | parts).items() if value is not None}
+        return await self._client.create(WORKSPACES, body)
+
+    async def get(self, name: str = "w") -> JsonObject | None:
+        return await self._client.get(self.ref(name))
+
+    async def status(self, name: str = "w") -> WorkspaceStatus:
+        found = await self.get(name)
+        return WorkspaceStatus.model_validate((found or {}).get("status") or {})
+
+    async def finalizers(self, name: str = "w") -> list[object]:
+        return dig_list(await self.get(name), "metadata", "finalizers")
+
+    async def reason(self, name: str = "w") -> str:
+        planned = next((c for c in (await self.status(name)).conditions if c.type == "PlanReady"), None)
+        return planned.reason if planned else ""
