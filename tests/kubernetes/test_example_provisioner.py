@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import stat
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from services.chassis.kube import NODES, JsonObject, ObjectRef, dig_dict, dig_dicts
 from services.contracts.errors import FailureCode
-from services.contracts.messages import Report
-from services.contracts.subjects import ServiceName, report
 from services.provisioner.provider import instance_name
-from tests.kubernetes.provisioner_fixtures import World, installed, ready, until, world
+from tests.kubernetes.provisioner_fixtures import World, installed, ready, world
 
 __all__ = ["installed", "world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -63,11 +60,6 @@ def rack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "machines"
 
 
-async def said(world: World) -> Report | None:
-    subject = report(ServiceName.PROVISIONER, "default", world.name, "rack")
-    return (await world.bus.last(Report, subject)).message
-
-
 async def join(world: World, name: str) -> None:
     """What a machine's kubelet does: register the node, bare, with its GPU, and say that it is ready."""
     await world.kube.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
@@ -77,29 +69,23 @@ async def join(world: World, name: str) -> None:
     await world.kube.merge_patch(ObjectRef(NODES, name), status, subresource="status")
 
 
-async def until_said(world: World, fits: Callable[[Report], object]) -> Report:
-    async def look() -> Report | None:
-        found = await said(world)
-        return found if found and fits(found) else None
-
-    return await until(look, otherwise=lambda: said(world))
-
-
 async def test_a_demand_becomes_machines_of_the_command_and_zero_lets_go_of_them(world: World, rack: Path) -> None:
     names = [instance_name("rack", world.uid, index) for index in range(2)]
     async with world.provisioner("rack"):
         await world.bus.publish(world.demand(2, provider="rack", size="rack.l4"))
-        await until_said(world, lambda r: r.conditions and "has not joined the cluster" in r.conditions[1].message)
+        await world.until_report(
+            lambda r: r.conditions and "has not joined the cluster" in r.conditions[1].message, provider="rack"
+        )
         assert machines(rack) == names
         for name in names:
             await join(world, name)
-        await until_said(world, ready)
+        await world.until_report(ready, provider="rack")
         for node in await world.nodes():
             assert dig_dict(node, "metadata", "labels")["apps"] == world.name
             assert {"key": "sku", "value": "gpu", "effect": "NoSchedule"} in dig_dicts(node, "spec", "taints")
 
         await world.bus.publish(world.demand(0, 2, provider="rack", size="rack.l4"))
-        await until_said(world, lambda r: r.released)
+        await world.until_report(lambda r: r.released, provider="rack")
     assert machines(rack) == []
     assert await world.node_names() == []
 
@@ -107,7 +93,7 @@ async def test_a_demand_becomes_machines_of_the_command_and_zero_lets_go_of_them
 async def test_what_the_command_says_on_stderr_is_reported_with_its_code(world: World, rack: Path) -> None:
     async with world.provisioner("rack"):
         await world.bus.publish(world.demand(4, provider="rack", size="rack.l4"))
-        refused = await until_said(world, lambda r: r.failure)
+        refused = await world.until_report(lambda r: r.failure, provider="rack")
         assert refused.failure is not None
         assert (refused.failure.code, refused.failure.message) == (
             FailureCode.INSUFFICIENT_CAPACITY,

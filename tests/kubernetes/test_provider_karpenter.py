@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from services.chassis.kube import (
     Resource,
     dig,
     dig_dict,
+    dig_dicts,
     dig_str,
 )
 from services.contracts.errors import FailureCode, ProviderError
@@ -47,7 +49,7 @@ async def karpenter(world: World, kubectl: Kubectl) -> AsyncIterator[Karpenter]:
     """The CRDs, a node class that is ready, settings that name it, and the controller."""
     await kubectl("apply", "-f", str(FILE))
     for crd in ("nodeclaims.karpenter.sh", "kaitonodeclasses.kaito.sh", "testnodeclasses.karpenter.example.com"):
-        await kubectl("wait", "--for=condition=Established", f"crd/{crd}", "--timeout=30s")
+        await until(functools.partial(_established, world.kube, crd))
     world.env.setenv("KAITOBUS_KARPENTER_NODE_CLASS", CLASS)
     world.env.setenv("KAITOBUS_KARPENTER_SKUS", "azure")
     await _class(world.kube, TEST_CLASSES, ready="True")
@@ -59,7 +61,7 @@ async def karpenter(world: World, kubectl: Kubectl) -> AsyncIterator[Karpenter]:
 async def test_a_demand_becomes_claims_and_nodes_and_zero_lets_go_of_them(world: World, karpenter: Karpenter) -> None:
     async with world.provisioner("karpenter"):
         await world.bus.publish(world.demand(2, provider="karpenter"))
-        said = await world.until_report(ready)
+        said = await world.until_report(ready, provider="karpenter")
         claims = await karpenter.claims()
         assert [n.name for n in said.nodes] == sorted(node_name(c) for c in claims)
         steps = [p.name.rpartition(" ")[2] for p in said.phases]
@@ -71,10 +73,10 @@ async def test_a_demand_becomes_claims_and_nodes_and_zero_lets_go_of_them(world:
         assert dig_str(claims[0], "spec", "expireAfter") == "Never"
 
         await world.bus.publish(world.demand(1, 2, provider="karpenter"))
-        await world.until_report(lambda r: r.plan_revision == 2 and ready(r))
+        await world.until_report(lambda r: r.plan_revision == 2 and ready(r), provider="karpenter")
         await until(lambda: _number(karpenter, 1))
         await world.bus.publish(world.demand(0, 3, provider="karpenter"))
-        await world.until_report(lambda r: r.released)
+        await world.until_report(lambda r: r.released, provider="karpenter")
         assert await karpenter.claims() == []
         assert await world.nodes() == []
 
@@ -82,12 +84,12 @@ async def test_a_demand_becomes_claims_and_nodes_and_zero_lets_go_of_them(world:
 async def test_several_workspaces_do_not_see_each_other(world: World, karpenter: Karpenter) -> None:
     async with world.provisioner("karpenter"):
         await world.bus.publish(world.demand(1, provider="karpenter"))
-        await world.until_report(ready)
+        await world.until_report(ready, provider="karpenter")
         first, world.name, world.uid = world.name, f"{world.name}-b", f"{world.uid}-b"
         await world.bus.publish(world.demand(2, provider="karpenter"))
-        await world.until_report(ready)
+        await world.until_report(ready, provider="karpenter")
         await world.bus.publish(world.demand(0, 2, provider="karpenter"))
-        await world.until_report(lambda r: r.released)
+        await world.until_report(lambda r: r.released, provider="karpenter")
         left = await karpenter.claims()
         assert [dig_str(c, "metadata", "labels", "kaito.sh/workspace") for c in left] == [first]
 
@@ -99,7 +101,7 @@ async def test_what_the_controller_says_is_in_the_report_at_once(world: World, k
         await world.bus.publish(world.demand(1, provider="karpenter"))
         await until(lambda: _launched(karpenter, 1))
         began = time.monotonic()
-        said = await world.until_report(lambda r: r.failure)
+        said = await world.until_report(lambda r: r.failure, provider="karpenter")
         assert time.monotonic() - began < 3
         assert said.failure is not None
         assert said.failure.code is FailureCode.QUOTA_EXCEEDED
@@ -107,7 +109,7 @@ async def test_what_the_controller_says_is_in_the_report_at_once(world: World, k
         assert text in said.failure.message
         assert said.next_at is not None
         karpenter.refusal = None
-        await world.until_report(ready)
+        await world.until_report(ready, provider="karpenter")
 
 
 async def test_a_claim_that_karpenter_deletes_for_want_of_capacity_is_a_failure_and_no_loop(
@@ -116,13 +118,13 @@ async def test_a_claim_that_karpenter_deletes_for_want_of_capacity_is_a_failure_
     karpenter.no_capacity = True
     async with world.provisioner("karpenter", refusal_seconds=4):
         await world.bus.publish(world.demand(1, provider="karpenter"))
-        said = await world.until_report(lambda r: r.failure)
+        said = await world.until_report(lambda r: r.failure, provider="karpenter")
         assert said.failure is not None
         assert said.failure.code is FailureCode.INSUFFICIENT_CAPACITY
         assert NO_CAPACITY in said.failure.message
         assert len(karpenter.launches) == 1
         karpenter.no_capacity = False
-        await world.until_report(ready)
+        await world.until_report(ready, provider="karpenter")
         assert len(karpenter.launches) == 2
 
 
@@ -134,7 +136,7 @@ async def test_a_claim_deleted_under_us_is_made_anew(world: World, karpenter: Ka
         before = (await karpenter.claims())[0]
         await world.kube.delete(ObjectRef.of(NODECLAIMS, before))
         karpenter.upto = "Initialized"
-        await world.until_report(ready)
+        await world.until_report(ready, provider="karpenter")
         after = (await karpenter.claims())[0]
         assert dig_str(after, "metadata", "name") == dig_str(before, "metadata", "name")
         assert dig_str(after, "metadata", "uid") != dig_str(before, "metadata", "uid")
@@ -146,11 +148,11 @@ async def test_a_machine_that_comes_after_its_deadline_leaves_nothing_behind(
     karpenter.upto, karpenter.holds = "Nothing", True
     async with world.provisioner("karpenter", launch_seconds=1.5, retry_seconds=1):
         await world.bus.publish(world.demand(1, provider="karpenter"))
-        said = await world.until_report(lambda r: r.failure)
+        said = await world.until_report(lambda r: r.failure, provider="karpenter")
         assert said.failure is not None
         assert said.failure.code is FailureCode.TIMEOUT
         karpenter.upto, karpenter.holds = "Initialized", False
-        await world.until_report(ready)
+        await world.until_report(ready, provider="karpenter")
         assert await _number(karpenter, 1)
         assert len(await world.nodes()) == 1
 
@@ -158,16 +160,16 @@ async def test_a_machine_that_comes_after_its_deadline_leaves_nothing_behind(
 async def test_another_size_is_another_claim_and_waits_for_the_old_one(world: World, karpenter: Karpenter) -> None:
     async with world.provisioner("karpenter"):
         await world.bus.publish(world.demand(1, provider="karpenter"))
-        await world.until_report(ready)
+        await world.until_report(ready, provider="karpenter")
         old = (await karpenter.claims())[0]
         karpenter.holds = True
         await world.bus.publish(world.demand(1, 2, provider="karpenter", size="Standard_NC24ads_A100_v4"))
         await until(lambda: _deleting(karpenter))
-        said = await world.until_report(lambda r: r.plan_revision == 2 and r.conditions)
+        said = await world.until_report(lambda r: r.plan_revision == 2 and r.conditions, provider="karpenter")
         assert "is being taken down first" in said.conditions[0].message
         assert await _number(karpenter, 1)
         karpenter.holds = False
-        await world.until_report(lambda r: r.plan_revision == 2 and ready(r))
+        await world.until_report(lambda r: r.plan_revision == 2 and ready(r), provider="karpenter")
         new = (await karpenter.claims())[0]
         assert dig_str(new, "metadata", "uid") != dig_str(old, "metadata", "uid")
 
@@ -182,7 +184,7 @@ async def test_a_node_that_joins_before_its_claim_says_so_is_not_taken_for_a_str
         claim = (await karpenter.claims())[0]
         node = new_node(node_name(claim), dig_dict(claim, "metadata", "labels"), claim)
         await world.kube.create(Resource("", "v1", "nodes", "Node", namespaced=False), node)
-        said = await world.until_report(ready)
+        said = await world.until_report(ready, provider="karpenter")
         assert [n.name for n in said.nodes] == [node_name(claim)]
         assert len(await world.nodes()) == 1
 
@@ -275,7 +277,7 @@ async def test_nothing_is_offered_while_the_node_class_is_missing_or_not_ready(
         assert SIZE in {offer.instance_type for offer in await provider.offers()}
         await _class(world.kube, TEST_CLASSES, ready="False", message="subnets do not resolve")
         assert await provider.offers() == ()
-        with pytest.raises(ProviderError, match="is not ready: .*subnets do not resolve"):
+        with pytest.raises(ProviderError, match=r"is not ready: .*subnets do not resolve"):
             await provider.create(_spec(world))
         await world.kube.delete(ObjectRef(TEST_CLASSES, "default"))
         assert await provider.offers() == ()
@@ -312,7 +314,7 @@ async def test_without_the_crd_it_says_what_to_install(world: World, kubectl: Ku
             await provider.create(_spec(world))
     async with world.provisioner("karpenter"):
         await world.bus.publish(world.demand(1, provider="karpenter"))
-        said = await world.until_report(lambda r: r.failure)
+        said = await world.until_report(lambda r: r.failure, provider="karpenter")
         assert said.failure is not None
         assert "install the chart of Azure's gpu-provisioner" in said.failure.message
 
@@ -360,6 +362,11 @@ async def _deleting(karpenter: Karpenter) -> bool:
 
 async def _state(provider: KarpenterProvider, state: InstanceState) -> Instance | None:
     return next((i for i in await provider.list() if i.state is state), None)
+
+
+async def _established(kube: KubeClient, crd: str) -> bool:
+    conditions = dig_dicts(await kube.get(ObjectRef(CRDS, crd)), "status", "conditions")
+    return any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions)
 
 
 async def _crd_gone(kube: KubeClient) -> bool:

@@ -65,6 +65,8 @@ def refusal(nodes: list[JsonObject], wanted: InstanceSpec) -> ProviderError:
 
 
 class TestHardware:
+    """What a node has."""
+
     def test_is_read_from_labels_and_capacity(self) -> None:
         found = machine_of(node("a"))
         assert found is not None
@@ -72,12 +74,13 @@ class TestHardware:
         assert (found.gpu_model, found.compute_capability, found.cpu) == ("A100-80GB", 8.0, 64)
         assert found.memory_gib == 1008.0
 
-    def test_is_named_by_the_instance_type_unless_that_says_nothing(self) -> None:
-        named = node("a") | {}
-        dig_dict(named, "metadata", "labels")["node.kubernetes.io/instance-type"] = "dgx-a100"
-        assert (machine_of(named) or 0) and machine_of(named).size == "dgx-a100"  # type: ignore[union-attr]
-        dig_dict(named, "metadata", "labels")["node.kubernetes.io/instance-type"] = "k3s"
-        assert machine_of(named).size == SIZE  # type: ignore[union-attr]
+    @pytest.mark.parametrize(("label", "size"), [("dgx-a100", "dgx-a100"), ("k3s", SIZE), ("", SIZE)])
+    def test_is_named_by_the_instance_type_unless_that_says_nothing(self, label: str, size: str) -> None:
+        named = node("a")
+        dig_dict(named, "metadata", "labels")["node.kubernetes.io/instance-type"] = label
+        found = machine_of(named)
+        assert found is not None
+        assert found.size == size
 
     def test_without_labels_is_not_known(self) -> None:
         assert machine_of(node("a", gfd=False)) is None
@@ -99,6 +102,8 @@ class TestHardware:
 
 
 class TestTheChoice:
+    """The node that is taken."""
+
     def test_goes_by_labels_without_ours(self) -> None:
         assert wanted_labels(spec(apps="x")) == {"apps": "x"}
         nodes = [node("a", apps="y"), node("c", apps="x"), node("b", apps="x")]
@@ -117,6 +122,8 @@ class TestTheChoice:
 
 
 class TestRefusals:
+    """What is said when none is."""
+
     def test_no_node_with_the_labels(self) -> None:
         error = refusal([node("a"), node("b")], spec("z", apps="x"))
         assert error.code is FailureCode.INVALID_REQUEST
@@ -145,6 +152,8 @@ class TestRefusals:
 
 
 class TestAClaim:
+    """What changes on a node, and back."""
+
     def test_is_undone_to_the_letter(self) -> None:
         before = node("a", apps="x", team="blue")
         wanted = spec(apps="x", team="red")

@@ -40,6 +40,8 @@ def wanted(spec: InstanceSpec, kind: str) -> dict[str, object]:
 
 
 class TestTheClaim:
+    """The object that is made."""
+
     def test_carries_owner_labels_and_those_that_keep_it_alive(self) -> None:
         made = new_claim(SPEC, KNOWN["EC2NodeClass"])
         labels = dig_dict(made, "metadata", "labels")
@@ -83,6 +85,8 @@ class TestTheClaim:
 
 
 class TestProgress:
+    """Conditions as states."""
+
     def test_a_claim_that_nobody_has_touched_says_whom_it_waits_for(self) -> None:
         found = instance_of(claim(), None)
         assert found is not None
@@ -171,6 +175,8 @@ def test_a_step_that_is_under_way_is_no_trouble(reason: str) -> None:
 
 
 class TestVanished:
+    """Events of claims that are gone."""
+
     @staticmethod
     def event(uid: str, at: datetime, reason: str = "InsufficientCapacityError") -> JsonObject:
         return {"involvedObject": {"uid": uid}, "lastTimestamp": f"{at:%Y-%m-%dT%H:%M:%SZ}", "reason": reason}
@@ -187,6 +193,8 @@ class TestVanished:
 
 
 class TestNodeClasses:
+    """Settings and readiness."""
+
     def test_known_by_kind_or_written_out(self) -> None:
         assert parse("EC2NodeClass").group == "karpenter.k8s.aws"
         named = parse("karpenter.k8s.aws/EC2NodeClass/gpu")
@@ -197,7 +205,7 @@ class TestNodeClasses:
                 parse(text)
 
     def test_one_that_is_not_known_needs_a_table_of_sizes(self) -> None:
-        with pytest.raises(ValueError, match="KAITOBUS_KARPENTER_SKUS must be one of .*azure"):
+        with pytest.raises(ValueError, match=r"KAITOBUS_KARPENTER_SKUS must be one of .*azure"):
             KarpenterSettings(node_class="g/K/n")
         assert KarpenterSettings(node_class="g/K/n", skus="aws").chosen().skus == "aws"
 
