@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import sys
 
+from pydantic import ValidationError
+
 from services.chassis.kube import BadKubeconfig, KubeClient
 from services.chassis.service import Service, run
+from services.chassis.settle import readable
 from services.contracts.messages import Demand
 from services.contracts.subjects import PREFIX, Stream, provisioner_consumer
 from services.provisioner.bounded import Bounded
@@ -66,8 +69,10 @@ async def _nodes_problem(nodes: Nodes) -> str | None:
 
 def main() -> None:
     """Run the provisioner until it is told to stop."""
-    settings = ProvisionerSettings()
     try:
+        settings = ProvisionerSettings()
         run("provisioner", settings, functools.partial(wire, settings=settings))
+    except ValidationError as error:
+        sys.exit(f"the provisioner cannot start; these settings (KAITOBUS_... in the environment): {readable(error)}")
     except (UnknownProvider, BadKubeconfig) as error:
         sys.exit(f"the provisioner cannot start: {error}")

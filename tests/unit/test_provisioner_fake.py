@@ -14,7 +14,7 @@ from services.provisioner.provider import InstanceSpec, InstanceState, Owner
 from services.provisioner.providers.fake.node import booted_status, instance_of, is_due, is_machine, new_node
 from services.provisioner.providers.fake.pod_life import is_over, next_step
 from services.provisioner.providers.fake.settings import FakeSettings, Script
-from services.provisioner.providers.fake.skus import load_skus
+from services.provisioner.skus import load_skus
 from tests.unit.provisioner_cloud import START, demand
 
 PACE = FakeSettings()

@@ -30,6 +30,8 @@ def check(heard: Heard, demands: Sequence[Demand], before: Sequence[Heard]) -> N
     report = heard.report
     if report is None:
         raise Breach(Rule.SCHEMA, f"the report is none: {heard.unreadable}")
+    if report.subject != heard.subject:
+        raise Breach(Rule.REPEAT, f"a report on {heard.subject} speaks of {report.subject}")
     for one in _CHECKS:
         one(report, demands)
     _headers(heard, report)

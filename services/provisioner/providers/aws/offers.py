@@ -14,7 +14,7 @@ from services.contracts.base import Contract
 from services.contracts.errors import ProviderError
 from services.contracts.offers import Offer
 from services.provisioner.providers.aws.client import AwsClient
-from services.provisioner.providers.fake.skus import Sku
+from services.provisioner.skus import Sku
 
 log = logging.getLogger(__name__)
 

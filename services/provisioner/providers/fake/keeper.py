@@ -13,7 +13,7 @@ from services.chassis.kube import LEASES, NODES, JsonObject, KubeClient, KubeErr
 from services.provisioner.nodes import Nodes
 from services.provisioner.providers.fake.node import INSTANCE_TYPE, booted_status, is_due, is_machine
 from services.provisioner.providers.fake.settings import FakeSettings
-from services.provisioner.providers.fake.skus import Sku
+from services.provisioner.skus import Sku
 
 log = logging.getLogger(__name__)
 

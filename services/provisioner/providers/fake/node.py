@@ -11,7 +11,7 @@ from typing import Final
 from services.chassis.kube import JsonObject, dig_dict, dig_dicts, dig_str
 from services.provisioner.node_facts import GPU_RESOURCES, moment, owner_in, strings, taint_object
 from services.provisioner.provider import Instance, InstanceSpec, InstanceState
-from services.provisioner.providers.fake.skus import Sku
+from services.provisioner.skus import Sku
 
 CREATED: Final = "fake.kaito.sh/created-at"
 BOOTED: Final = "fake.kaito.sh/booted-at"

@@ -26,8 +26,8 @@ from services.provisioner.providers.fake.keeper import LEASE_NAMESPACE, Keeper
 from services.provisioner.providers.fake.node import instance_of, is_machine, new_node
 from services.provisioner.providers.fake.pods import PodWalker
 from services.provisioner.providers.fake.settings import FakeSettings, Script
-from services.provisioner.providers.fake.skus import load_skus
 from services.provisioner.registry import Context
+from services.provisioner.skus import load_skus
 
 
 class FakeProvider:

@@ -9,7 +9,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from services.contracts.offers import Offer
-from services.provisioner.providers.fake.skus import Sku
+from services.provisioner.skus import Sku
 
 _SKUS: Final = TypeAdapter(list[Sku])
 
