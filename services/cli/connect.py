@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import nats
@@ -90,10 +91,10 @@ def cluster_sentence(error: KubeError) -> str:
 
 
 @asynccontextmanager
-async def jetstream() -> AsyncIterator[JetStreamContext]:
-    """JetStream; what fails in the body of `async with` becomes a `CliError`."""
-    url = nats_url()
-    client = await _connect(url)
+async def jetstream(url: str | None = None, credentials: Path | None = None) -> AsyncIterator[JetStreamContext]:
+    """JetStream; what fails in the body of `async with` becomes a `CliError`. Without a URL that of `nats_url`."""
+    url = url or nats_url()
+    client = await _connect(url, credentials)
     try:
         yield client.jetstream(timeout=TIMEOUT)
     except NotFoundError as error:
@@ -106,25 +107,31 @@ async def jetstream() -> AsyncIterator[JetStreamContext]:
         await client.close()
 
 
-async def _connect(url: str) -> Client:
+async def _connect(url: str, credentials: Path | None) -> Client:
+    said: list[Exception] = []
+
+    async def note(error: Exception) -> None:
+        said.append(error)
+
     try:
+        # Without a bound on its tries nats-py goes on for two minutes, whatever `allow_reconnect` says.
         return await nats.connect(
             url,
             name="kaitobus-cli",
+            user_credentials=str(credentials) if credentials else None,
             connect_timeout=3,
             allow_reconnect=False,
-            error_cb=_quiet,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            error_cb=note,
         )
     except (OSError, nats.errors.Error, TimeoutError, ValueError) as error:
-        what = str(error) or type(error).__name__
+        first = said[0] if said else error
+        what = str(first) or type(first).__name__
         raise CliError(
             f"NATS at {_address(url)} does not answer ({what.removeprefix('nats: ')}). "
             "Set KAITOBUS_NATS_URL to it, or start all on this machine with `kaitobus up`."
         ) from error
-
-
-async def _quiet(_: Exception) -> None:
-    """The error is raised as well; the library would print it a second time."""
 
 
 def _address(url: str) -> str:

@@ -29,8 +29,11 @@ async def wire(service: Service, settings: ProvisionerSettings) -> None:
     make = find(settings.provider)
     kube = await KubeClient.connect()
     service.resources.push_async_callback(kube.close)
-    nodes = Nodes(kube, settings.provider, resync_seconds=settings.resync_seconds)
-    inner = await make(Context(kube, nodes))
+    nodes = Nodes(kube, settings.name, resync_seconds=settings.resync_seconds)
+    inner = await make(Context(kube, nodes, settings.name))
+    if inner.name != settings.name:
+        # It would go on by its own name in its cloud, and take another's machines for its own.
+        raise UnknownProvider(f"{inner.name} serves under that name alone: unset KAITOBUS_PROVIDER_NAME")
     provider = _guarded(inner, service, settings)
     offers = OfferPublisher(service.bus, provider, settings.offer_seconds)
     loop = Loop(service.bus, provider, nodes, offers, Refusals(settings.pauses), settings.deadlines)

@@ -30,6 +30,8 @@ class Context:
 
     kube: KubeClient
     nodes: Nodes
+    name: str = ""
+    """The name under which the provider serves; a provider that serves under its own name alone ignores it."""
 
 
 Factory = Callable[[Context], Awaitable[Provider]]

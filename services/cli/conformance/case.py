@@ -33,6 +33,7 @@ class Case:
         self._size = self._fault.instance_type or size
         self._uid = str(uuid.uuid4())
         self._breach: Breach | None = None
+        self._forgiven = False
         self._news = asyncio.Event()
 
     @property
@@ -73,10 +74,11 @@ class Case:
 
     def hear(self, heard: Heard) -> None:
         """Take in a report. The first breach is kept, and raised to whoever waits."""
-        try:
-            check(heard, self.demands, self.heard)
-        except Breach as breach:
-            self._breach = self._breach or breach
+        if not self._forgiven:
+            try:
+                check(heard, self.demands, self.heard)
+            except Breach as breach:
+                self._breach = self._breach or breach
         self.heard.append(heard)
         self._news.set()
 
@@ -118,11 +120,20 @@ class Case:
         except TimeoutError:
             self._raise()
 
-    async def let_go(self) -> None:
+    @property
+    def is_held(self) -> bool:
+        """Whether nodes were demanded, and it was not reported that they are gone."""
+        return bool(self.demands) and not (self.last and self.last.released and self.demands[-1].nodes == 0)
+
+    def forgive(self) -> None:
+        """Check no more, and forget what was breached: all that is left is to clean up."""
+        self._forgiven, self._breach = True, None
+
+    async def let_go(self, seconds: float | None = None) -> None:
         """Demand 0, and wait until nothing is left. Raises `Breach`."""
         await self.want(0)
         newest = self._newest_revision()
-        await self.until(Rule.LET_GO, lambda r: r.plan_revision == newest and r.released)
+        await self.until(Rule.LET_GO, lambda r: r.plan_revision == newest and r.released, seconds)
 
     def last_words(self) -> str:
         """The newest report, in short."""

@@ -90,11 +90,11 @@ def _headers(heard: Heard, report: Report) -> None:
     for name, value in _CLOUD_EVENT.items():
         if (found := heard.headers.get(name, value)) != value:
             raise Breach(Rule.CLOUD_EVENTS, f"{name} is {found!r}, not {value!r}")
-    found = heard.headers.get("traceparent")
-    match = _TRACEPARENT.fullmatch(found) if found else None
+    carried = heard.headers.get("traceparent")
+    match = _TRACEPARENT.fullmatch(carried) if carried else None
     wanted = f"{trace_id(report.uid, report.generation):032x}"
-    if found and (match is None or match[1] != wanted):
-        raise Breach(Rule.TRACE, f"traceparent is {found!r}; the trace of this generation is {wanted}")
+    if carried and (match is None or match[1] != wanted):
+        raise Breach(Rule.TRACE, f"traceparent is {carried!r}; the trace of this generation is {wanted}")
 
 
 def missing_headers(headers: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from services.contracts.base import Contract
 
@@ -33,7 +33,7 @@ class Fault(Contract):
 
     model_config = ConfigDict(extra="forbid")
 
-    parameters: dict[str, str] = {}
+    parameters: dict[str, str] = Field(default_factory=dict)
     instance_type: str | None = None
     before: str | None = None
     after: str | None = None

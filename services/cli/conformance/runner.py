@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from services.cli.conformance.case import Case
+from services.cli.conformance.faults import Fault
 from services.cli.conformance.heard import Heard
 from services.cli.conformance.outcome import Breach, NotAsked, Outcome, Result
 from services.cli.conformance.rules import Rule
-from services.cli.conformance.scenarios import SCENARIOS, Scenario
+from services.cli.conformance.scenarios import Scenario
 from services.cli.conformance.setting import Setting, run_shell
 from services.cli.conformance.wire import Wire
 from services.contracts.offers import Offer, Offers
 
 OFFERED: Final = 60.0
 """Seconds in which the provisioner must have made itself known."""
+
+
+CLEAN_UP: Final = 60.0
+"""Seconds that nodes have to go after a breach, before the next scenario begins."""
 
 
 class NotThere(Exception):
@@ -31,7 +37,7 @@ class Suite:
         self._setting = setting
         self._cases: dict[str, Case] = {}
 
-    async def run(self, scenarios: Sequence[Scenario] = SCENARIOS) -> AsyncIterator[Result]:
+    async def run(self, scenarios: Sequence[Scenario]) -> AsyncIterator[Result]:
         """Play them; each result is given as soon as it is known."""
         async with self._setting.wire.hearing(self._hear):
             for scenario in scenarios:
@@ -67,20 +73,26 @@ class Suite:
             await run_shell(fault.before)
         try:
             await scenario.play(case, setting)
-        finally:
             if fault and fault.after:
                 await run_shell(fault.after)
-            await self._let_go(case)
-
-    async def _let_go(self, case: Case) -> None:
-        """Nothing stays behind, however the scenario ended."""
-        try:
-            if case.demands and not (case.last and case.last.released and case.demands[-1].nodes == 0):
+            if case.is_held:
                 await case.let_go()
+        except Breach:
+            await self._clean_up(case, fault)
+            raise
         finally:
             del self._cases[case.name]
             if case.last is None or case.last.released:
-                await self._setting.wire.forget(*case.key, self._setting.wire.provider)
+                await setting.wire.forget(*case.key, setting.wire.provider)
+
+    async def _clean_up(self, case: Case, fault: Fault | None) -> None:
+        """Nothing stays behind, however the scenario ended; what is breached on the way is told no more."""
+        if fault and fault.after:
+            await run_shell(fault.after)
+        case.forgive()
+        if case.is_held:
+            with suppress(Breach):
+                await case.let_go(min(CLEAN_UP, self._setting.patience))
 
 
 def why_not(scenario: Scenario, setting: Setting) -> str | None:

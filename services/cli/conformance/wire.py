@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import nats.errors
@@ -154,8 +154,6 @@ def _demand(body: bytes) -> Demand | None:
 async def _mend(topology: Topology) -> None:
     """What fails is tried again with the next look."""
     while True:
-        try:
+        with suppress(JetStreamError, nats.errors.Error, OSError, TimeoutError):
             await topology.ensure()
-        except (JetStreamError, nats.errors.Error, OSError, TimeoutError):
-            pass
         await asyncio.sleep(MEND_EVERY)
