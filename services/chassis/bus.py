@@ -17,7 +17,7 @@ from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.annotations import NatsMessage
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import RawStreamMsg
+from nats.js.api import PubAck, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 TIMEOUT: Final = 5.0
 """Seconds that one request to the server may take."""
 FETCH_SECONDS: Final = 5.0
+REMEMBERED: Final = 50_000
+"""Subjects that a process keeps in mind as used."""
 WRONG_LAST_SEQUENCE: Final = 10071
 """JetStream's error code for a compare-and-set that lost."""
 
@@ -86,11 +88,14 @@ class Bus:
             ping_interval=10,
             max_outstanding_pings=2,
             graceful_timeout=10,
+            error_cb=self._note,
             logger=None,
             middlewares=[settler.middleware()],
         )
         settler.broker = self.broker
+        self._said = ""
         self.subscriptions: list[Subscription] = []
+        self._used: set[str] = set()
 
     # -- connection
 
@@ -104,6 +109,16 @@ class Bus:
                 await asyncio.sleep(0.5)
             else:
                 return
+
+    async def _note(self, error: Exception) -> None:
+        """Log what keeps us from the server, once for as long as it stays the same.
+
+        nats-py tries again by itself and calls this in between. It may have swallowed a cancellation while it did.
+        """
+        raise_if_cancelled()
+        if repr(error) != self._said:
+            self._said = repr(error)
+            log.warning("NATS at %s: %s", _address(self._settings.nats_url), str(error) or self._said)
 
     async def close(self) -> None:
         """Finish what is being handled, then leave. Without a connection there is nothing to finish with."""
@@ -145,6 +160,9 @@ class Bus:
         `expect` is the `Last.sequence` that the message was decided on. Raises `Outdated` if somebody
         published in between, and nats-py's errors if the server is away.
         """
+        return int((await self._publish(message, expect)).seq)
+
+    async def _publish(self, message: Message, expect: int | None) -> PubAck:
         headers = self._headers(message)
         if expect is not None:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(expect)
@@ -163,7 +181,7 @@ class Bus:
                     raise Outdated(message.subject) from error
                 raise
         self._metrics.published.labels(kind, "duplicate" if ack.duplicate else "kept").inc()
-        return int(ack.seq)
+        return ack
 
     def _headers(self, message: Message) -> dict[str, str]:
         """CloudEvents 1.0 attributes as `ce-` headers, and the id by which the server knows repetitions."""
@@ -179,11 +197,29 @@ class Bus:
 
     async def publish_if_new(self, message: Message) -> bool:
         """Publish unless the newest message on the subject says the same. True if it was published."""
+        if await self.publish_first(message):
+            return True
         last = await self.last(type(message), message.subject)
         if last.message == message:
             return False
         await self.publish(message, expect=last.sequence)
         return True
+
+    async def publish_first(self, message: Message) -> bool:
+        """Publish if nothing was ever published on the subject; False if something was.
+
+        A subject that this process has not met is mostly new, and to ask first would cost as much again.
+        """
+        if message.subject in self._used:
+            return False
+        if len(self._used) >= REMEMBERED:
+            self._used.clear()
+        self._used.add(message.subject)
+        try:
+            # The server takes a repetition within its window for kept, whatever was published in between.
+            return not (await self._publish(message, 0)).duplicate
+        except Outdated:
+            return False
 
     # -- reading
 
@@ -236,17 +272,42 @@ class Bus:
     async def offers(self) -> tuple[Offers, ...]:
         """What all providers offer, sorted by name."""
         js = self.js
-        names = await offering(js)
-        raws = [
-            await js.get_last_msg(f"KV_{OFFERS_BUCKET}", f"$KV.{OFFERS_BUCKET}.{name}", direct=True) for name in names
-        ]
-        return tuple(Offers.model_validate_json(raw.data) for raw in raws if raw.data)
+        try:
+            found = [await self._offered(js, name) for name in await offering(js)]
+        except NotFoundError:
+            return ()  # nobody has offered anything since the bucket was lost
+        return tuple(offers for offers in found if offers)
+
+    async def _offered(self, js: JetStreamContext, name: str) -> Offers | None:
+        """What one provider offers. One that offers what cannot be read harms itself alone."""
+        raw = await js.get_last_msg(f"KV_{OFFERS_BUCKET}", f"$KV.{OFFERS_BUCKET}.{name}", direct=True)
+        if not raw.data:
+            return None
+        try:
+            offers = Offers.model_validate_json(raw.data)
+        except ValidationError as error:
+            log.warning("offers cannot be read", extra={"provider": name, "reason": readable(error)[:500]})
+            return None
+        return offers if offers.provider == name else None
 
     # -- handling
 
-    def handle(self, kind: type[M], stream: Stream, durable: str, subject: str, handler: Handler[M]) -> None:
-        """Pull messages of that kind from a durable consumer, some at a time, and give them to the handler."""
-        workers = self._settings.workers
+    def handle(
+        self,
+        kind: type[M],
+        stream: Stream,
+        durable: str,
+        subject: str,
+        handler: Handler[M],
+        *,
+        workers: int | None = None,
+    ) -> None:
+        """Pull messages of that kind from a durable consumer, some at a time, and give them to the handler.
+
+        `workers` (by default the setting) is how many are in the handler's hands at once: more where it bounds
+        itself what it does at the same time.
+        """
+        workers = workers or self._settings.workers
         subscriber = self.broker.subscriber(
             subject,
             stream=JStream(stream, declare=False),

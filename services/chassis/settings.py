@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -22,7 +24,7 @@ class Settings(BaseSettings):
     """Copies of each stream that the NATS cluster keeps."""
 
     http_host: str = "127.0.0.1"
-    http_port: int = 8080
+    http_port: int = Field(default=8080, ge=0, le=65535)
     """Where /livez, /readyz and /metrics are served."""
 
     log_level: str = "INFO"
@@ -33,3 +35,15 @@ class Settings(BaseSettings):
 
     instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
     """This process's name in leases, logs and traces."""
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def from_environment(kind: type[S]) -> S:
+    """Read settings. Ends the process with a sentence for each variable that is not as it must be."""
+    try:
+        return kind()
+    except ValidationError as error:
+        prefix = kind.model_config.get("env_prefix", "")
+        sys.exit("\n".join(f"{prefix}{e['loc'][0]}".upper() + f": {e['msg']}" for e in error.errors()))

@@ -162,6 +162,8 @@ async def _attempt(call_next: Next, message: NatsMessage) -> tuple[object, Excep
         json.loads(message.body)
     except ValueError as error:
         return None, Poison(f"not JSON: {error}")
+    except RecursionError:
+        return None, Poison("JSON that is nested too deep to be read")
     try:
         return await call_next(message), None
     except Exception as error:

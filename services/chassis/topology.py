@@ -8,6 +8,7 @@ drops messages before they can be copied from it.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -33,6 +34,7 @@ DUPLICATE_WINDOW: Final = 120.0
 ACK_WAIT: Final = 10.0
 """Seconds after which a message is given to somebody else, unless its handler says that it is still at it. So long
 does what a killed process was working on wait."""
+_DNS_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 GIBIBYTE: Final = 1024**3
 
 _NEWEST: Final[Mapping[Stream, str]] = {
@@ -108,10 +110,14 @@ def provisioner(provider: str) -> tuple[Stream, str, tuple[str, ...]]:
 
 
 async def offering(js: JetStreamContext) -> list[str]:
-    """The names of all providers that have published offers, sorted. One request, however many there are."""
+    """The names of all providers that have published offers, sorted. One request, however many there are.
+
+    A name that does not fit a subject's token and a consumer's name is passed over.
+    """
     prefix = f"$KV.{OFFERS_BUCKET}."
     info = await js.stream_info(f"KV_{OFFERS_BUCKET}", subjects_filter=f"{prefix}>")
-    return sorted(subject.removeprefix(prefix) for subject in info.state.subjects or {})
+    names = (subject.removeprefix(prefix) for subject in info.state.subjects or {})
+    return sorted(name for name in names if _DNS_LABEL.fullmatch(name))
 
 
 class Topology:

@@ -28,7 +28,7 @@ from services.chassis.kube import (
     dig_str,
 )
 from services.chassis.service import Service, run
-from services.chassis.settings import Settings
+from services.chassis.settings import Settings, from_environment
 from services.chassis.settle import Outdated
 from services.contracts.messages import PlanState
 from services.contracts.subjects import PREFIX, Stream
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 STALE_AFTER: Final = 90.0
 LOOKERS: Final = 8
+DEPLOYING: Final = 128
+"""Plans that are carried out side by side. Each waits for the API server most of the time."""
 
 
 class DeployerSettings(Settings):
@@ -55,7 +57,9 @@ async def wire(service: Service) -> None:
     service.resources.push_async_callback(kube.close)
     otlp = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
     deployer = Deployer(kube, service.bus, Images(settings.inference_image), otlp)
-    service.bus.handle(PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan)
+    service.bus.handle(
+        PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan, workers=DEPLOYING
+    )
     watches = {
         resource: ListWatch(kube, resource, labels=LABEL_WORKSPACE, resync_seconds=settings.resync_seconds)
         for resource in (PODS, STATEFULSETS, SERVICES)
@@ -131,4 +135,4 @@ def watch_check(service: Service, resource: Resource, watch: ListWatch) -> Check
 
 def main() -> None:
     """Run the deployer until it is told to stop."""
-    run("deployer", DeployerSettings(), wire)
+    run("deployer", from_environment(DeployerSettings), wire)

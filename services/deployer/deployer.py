@@ -16,6 +16,7 @@ from services.chassis.kube import (
     Forbidden,
     Invalid,
     JsonObject,
+    Key,
     KubeClient,
     KubeError,
     NotFound,
@@ -40,6 +41,10 @@ MANAGER: Final = "kaitobus-deployer"
 SOON: Final = 1.0
 REFUSED_AGAIN: Final = 30.0
 LOG_LINES: Final = 8
+APPLIED_FOR: Final = 60.0
+"""Seconds in which objects that were applied are not applied again when their plan is looked at."""
+SERVICES_AT_ONCE: Final = 2
+"""The API server gives out cluster addresses from one record. Asked for many at once, it tries again and again."""
 
 
 class Deployer:
@@ -50,6 +55,8 @@ class Deployer:
         self._bus = bus
         self._images = images
         self._otlp_endpoint = otlp_endpoint
+        self._applied: dict[Key, tuple[PlanState, float]] = {}
+        self._services = asyncio.Semaphore(SERVICES_AT_ONCE)
 
     async def on_plan(self, state: PlanState) -> Again | None:
         """A plan has come, or is looked at again.
@@ -74,12 +81,14 @@ class Deployer:
         if state is None or state.retired or state.plan.workload is Workload.TUNING:
             return None
         if mend:
+            self._applied.pop(state.key, None)
             return await self._deploy(state, last)
         return await self._report(state, last)
 
     async def _carry_out(self, state: PlanState) -> Again | None:
         last = await self._last_report(state.namespace, state.name)
         if state.retired:
+            self._applied.pop(state.key, None)
             return await self._retire(state, last)
         if state.plan.workload is Workload.TUNING:
             await self._publish(to_report(state, Observed()), last)
@@ -99,20 +108,33 @@ class Deployer:
             await self._bus.publish(report, expect=last.sequence)
 
     async def _deploy(self, state: PlanState, last: Last[Report]) -> Again | None:
+        if self._applied_just_now(state):
+            return await self._report(state, last)
         if await self._occupied(state):
             return Again(SOON)
         try:
-            await asyncio.gather(*(self._apply(obj) for obj in render(state, self._images, self._otlp_endpoint)))
+            await self._apply(state)
         except NotFound as error:
             log.info("not deployed, the namespace is gone: %s", error)
             return None
         except (Invalid, Forbidden) as error:
             await self._publish(refused(state, error.message), last)
             return Again(REFUSED_AGAIN)
-        return await self._report(state, last)
+        self._applied[state.key] = (state, asyncio.get_running_loop().time())
+        return Again(SOON)  # the first pod makes itself known; if none comes, it is looked for the reason
 
-    async def _apply(self, obj: JsonObject) -> None:
-        await self._kube.apply(obj, manager=MANAGER)
+    def _applied_just_now(self, state: PlanState) -> bool:
+        """Whether the plan's objects need not be applied again: what somebody changed in them is mended later."""
+        applied, at = self._applied.get(state.key, (None, 0.0))
+        return applied == state and asyncio.get_running_loop().time() - at < APPLIED_FOR
+
+    async def _apply(self, state: PlanState) -> None:
+        """First the workload, whose start takes longest, then the Services that lead to it."""
+        *services, workload = render(state, self._images, self._otlp_endpoint)
+        await self._kube.apply(workload, manager=MANAGER)
+        async with self._services:
+            for service in services:
+                await self._kube.apply(service, manager=MANAGER)
 
     async def _occupied(self, state: PlanState) -> bool:
         """Whether the name is still taken by an earlier workspace's StatefulSet, which is on its way out."""

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from services.chassis.kube import BadKubeconfig, KubeClient
 from services.chassis.service import Service, run
+from services.chassis.settings import from_environment
 from services.chassis.settle import readable
 from services.contracts.messages import Demand
 from services.contracts.subjects import PREFIX, Stream, provisioner_consumer
@@ -72,8 +73,8 @@ async def _nodes_problem(nodes: Nodes) -> str | None:
 
 def main() -> None:
     """Run the provisioner until it is told to stop."""
+    settings = from_environment(ProvisionerSettings)
     try:
-        settings = ProvisionerSettings()
         run("provisioner", settings, functools.partial(wire, settings=settings))
     except ValidationError as error:
         sys.exit(f"the provisioner cannot start; these settings (KAITOBUS_... in the environment): {readable(error)}")

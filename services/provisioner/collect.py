@@ -16,11 +16,11 @@ from nats.js.errors import Error as JetStreamError
 
 from services.chassis.bus import Bus
 from services.chassis.cancellation import raise_if_cancelled
+from services.chassis.key_locks import KeyLocks
 from services.chassis.kube import WORKSPACES, JsonObject, Key, KubeClient, KubeError, ObjectRef
 from services.contracts.errors import ProviderError
 from services.contracts.messages import Demand
 from services.contracts.subjects import demand as demand_subject
-from services.provisioner.locks import KeyLocks
 from services.provisioner.node_facts import facts
 from services.provisioner.nodes import Nodes
 from services.provisioner.orphans import Candidate, Sightings, candidates, is_orphan

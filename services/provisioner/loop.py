@@ -12,6 +12,7 @@ import nats.errors
 from nats.js.errors import Error as JetStreamError
 
 from services.chassis.bus import Bus, Last
+from services.chassis.key_locks import KeyLocks
 from services.chassis.keyed_queue import KeyedQueue
 from services.chassis.kube import KubeError
 from services.chassis.settle import Again, Outdated, jittered
@@ -19,7 +20,6 @@ from services.contracts.errors import ProviderError
 from services.contracts.messages import Demand, Report
 from services.contracts.subjects import ServiceName, demand, report
 from services.provisioner.act import Actor
-from services.provisioner.locks import KeyLocks
 from services.provisioner.node_facts import facts
 from services.provisioner.nodes import Nodes
 from services.provisioner.offers import OfferPublisher

@@ -35,8 +35,8 @@ class ProvisionerSettings(Settings):
     """Nothing is collected for so long after the start, or after API server or bus were away."""
     cloud_concurrency: int = Field(default=16, ge=1)
     """Calls to the cloud at the same time."""
-    cloud_rate: float = Field(default=100, gt=0)
-    """Calls to the cloud a second that create or delete."""
+    cloud_rate: float = Field(default=20, gt=0)
+    """Calls to the cloud a second that create or delete. Clouds allow few; and a burst takes nothing from the rest."""
     cloud_timeout_seconds: float = Field(default=15, gt=0)
     """What one call to the cloud may take."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.chassis.service import Service, run
-from services.chassis.settings import Settings
+from services.chassis.settings import Settings, from_environment
 from services.contracts.messages import Report, WorkspaceState
 from services.contracts.subjects import PREFIX, Stream
 from services.scheduler.catalog import load_catalogue
@@ -22,4 +22,4 @@ async def wire(service: Service) -> None:
 
 def main() -> None:
     """Run the scheduler until it is told to stop."""
-    run("scheduler", Settings(), wire)
+    run("scheduler", from_environment(Settings), wire)

@@ -21,7 +21,10 @@ CPU_WEIGHTS_GIB = 4
 
 
 class Wanted(Contract):
-    """What the user asks for. `model` is None for a pod of the user's own, which is not sized."""
+    """What the user asks for. `model` is None for a pod of the user's own, which is not sized.
+
+    `held` are the provider and the size of the machines that the workspace has already.
+    """
 
     model: ModelFacts | None
     context: int | None = None
@@ -30,6 +33,7 @@ class Wanted(Contract):
     nodes: int = 1
     provider: str | None = None
     tuning: bool = False
+    held: tuple[str, str] | None = None
 
 
 class Candidate(Contract):
@@ -82,19 +86,24 @@ def choose(
     if wanted.instance_type is not None:
         return _named(wanted, wanted.instance_type, serving, known)
     barred = {(a.provider, a.instance_type) for a in aside}
-    tried = [_try(wanted, *pair) for pair in _open(serving) if (pair[0].provider, pair[1].instance_type) not in barred]
+    open_now = _open(serving, wanted.held)
+    tried = [_try(wanted, *pair) for pair in open_now if (pair[0].provider, pair[1].instance_type) not in barred]
     candidates = sorted((c for c in tried if isinstance(c, Candidate)), key=lambda c: c.rank)
     if not candidates:
         return _nothing_fits([m for m in tried if isinstance(m, Misfit)])
     return _explained(candidates)
 
 
-def _open(serving: Sequence[Offers]) -> Iterator[tuple[Offers, Offer]]:
-    """The offers that may be chosen for a user who named none: not retired, not too old, with room."""
+def _open(serving: Sequence[Offers], held: tuple[str, str] | None) -> Iterator[tuple[Offers, Offer]]:
+    """The offers that may be chosen for a user who named none: not retired, not too old, with room.
+
+    What the workspace holds itself may have used up the last of its kind; it stays open to it.
+    """
     for provider in serving:
         for offer in provider.offers:
             too_old = offer.gpus and (offer.cuda_compute_capability or 0.0) < OLDEST_CAPABILITY
-            if offer.runnable and offer.retired is None and not too_old and offer.available != 0:
+            room = offer.available != 0 or (provider.provider, offer.instance_type) == held
+            if offer.runnable and offer.retired is None and not too_old and room:
                 yield provider, offer
 
 
@@ -200,7 +209,7 @@ def _named(wanted: Wanted, name: str, serving: Sequence[Offers], known: KnownSku
 
 
 def _smallest_that_fits(wanted: Wanted, serving: Sequence[Offers]) -> str:
-    tried = [_try(wanted, provider, offer) for provider, offer in _open(serving)]
+    tried = [_try(wanted, provider, offer) for provider, offer in _open(serving, wanted.held)]
     fitting = sorted((c for c in tried if isinstance(c, Candidate)), key=lambda c: c.rank)
     if not fitting:
         return " No size on offer is large enough."

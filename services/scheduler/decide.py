@@ -57,7 +57,7 @@ def decide(
         return _planned(previous)
     aside = _set_aside(previous, failure if previous and previous.inputs == inputs else None, now)
     live = [o for o in offers if now - o.published_at <= LIVE_FOR]
-    made = make_plan(state, live, aside, catalogue, known)
+    made = make_plan(state, live, aside, catalogue, known, held=previous)
     if isinstance(made, Refusal):
         return _refused(made, previous, aside, now)
     return _planned(_follow(previous, made.model_copy(update={"inputs": inputs, "set_aside": aside})))

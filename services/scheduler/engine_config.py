@@ -14,6 +14,12 @@ from pydantic import Field
 from services.contracts.base import Contract
 from services.contracts.workspace import CONFIG_KEY_INFERENCE
 
+LONGEST_NUMBER = 15
+"""Digits of the largest whole number that is read; no model has so long a context."""
+
+LONGEST_TEXT = 32_768
+"""Characters that are read; to read more would hold up the plans of others."""
+
 DECIDED_BY_PLAN = frozenset(
     {
         "model",
@@ -57,9 +63,14 @@ def read_config(configs: Mapping[str, str]) -> EngineConfig:
 
 
 def _parse(text: str) -> Mapping[object, object]:
+    if len(text) > LONGEST_TEXT:
+        raise BadConfig(f"{CONFIG_KEY_INFERENCE} has {len(text)} characters; at most {LONGEST_TEXT} are read.")
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except RecursionError as error:
+        raise BadConfig(f"{CONFIG_KEY_INFERENCE} is nested too deep to be read.") from error
+    except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        # PyYAML raises the latter for values of a type that they are not, such as the date 2001-99-99.
         raise BadConfig(f"{CONFIG_KEY_INFERENCE} is not YAML: {_first_line(error)}") from error
     vllm = content.get("vllm", {}) if isinstance(content, dict) else content
     if content is None or vllm is None:
@@ -75,7 +86,7 @@ def _first_line(error: Exception) -> str:
 
 def _flags(raw: Mapping[object, object]) -> dict[str, str]:
     """Flags by their names with dashes; true is a switch, false and null leave the flag out."""
-    named = {str(name).lstrip("-").replace("_", "-"): value for name, value in raw.items()}
+    named = {_text("a flag's name", name).lstrip("-").replace("_", "-"): value for name, value in raw.items()}
     return {name: _text(name, value) for name, value in named.items() if value is not None and value is not False}
 
 
@@ -83,17 +94,29 @@ def _text(name: str, value: object) -> str:
     if value is True:
         return ""
     if isinstance(value, (str, int, float)):
-        return str(value)
+        return _plain(name, value)
     raise BadConfig(
         f"{CONFIG_KEY_INFERENCE}: vllm.{name} must be a text, a number or true/false; write maps as JSON text."
     )
 
 
+def _plain(name: str, value: str | float) -> str:
+    """As text that a command line can carry: without NUL, and without the halves of a character that is none."""
+    try:
+        text = str(value)
+        text.encode()
+    except ValueError as error:  # also for a whole number of more than 4300 digits
+        raise BadConfig(f"{CONFIG_KEY_INFERENCE}: vllm.{name.encode(errors='replace').decode()}: {error}.") from error
+    if "\0" in text:
+        raise BadConfig(f"{CONFIG_KEY_INFERENCE}: vllm.{name} holds a NUL, which a command line cannot carry.")
+    return text
+
+
 def _whole(text: str | None, name: str) -> int | None:
     if text is None or text == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise BadConfig(f"{CONFIG_KEY_INFERENCE}: vllm.{name} must be a whole number above 0; it is {text!r}.")
+    if not (text.isdecimal() and len(text) <= LONGEST_NUMBER and int(text) > 0):
+        raise BadConfig(f"{CONFIG_KEY_INFERENCE}: vllm.{name} must be a whole number above 0; it is {text[:40]!r}.")
     return int(text)
 
 

@@ -26,6 +26,8 @@ from services.scheduler.known_skus import KnownSkus
 from services.scheduler.refusal import Refusal
 
 GPU_TAINT = "sku=gpu:NoSchedule"
+MOST_NODES = 64
+"""More nodes than this are not bought for one workspace: a slip of the finger must not empty an account."""
 DISK_GIB = 80
 """Disk for the image and the system where the model is not known."""
 
@@ -43,8 +45,12 @@ def make_plan(
     aside: Sequence[SetAside],
     catalogue: Catalogue,
     known: KnownSkus,
+    held: Plan | None = None,
 ) -> Plan | Refusal:
-    """The plan by the best offer that fits and was not set aside. Its revision and inputs are the caller's to set."""
+    """The plan by the best offer that fits and was not set aside. Its revision and inputs are the caller's to set.
+
+    `held` is the plan of before: what it holds need not be free.
+    """
     subject = _subject(state, catalogue)
     if isinstance(subject, Refusal):
         return subject
@@ -57,6 +63,7 @@ def make_plan(
         nodes=resource.count or 1,
         provider=state.annotations.get(ANNOTATION_PROVIDER),
         tuning=state.spec.tuning is not None,
+        held=(held.provider, held.instance_type) if held else None,
     )
     chosen = choose(wanted, offers, aside, known)
     return chosen if isinstance(chosen, Refusal) else _plan(state, subject, chosen)
@@ -75,7 +82,7 @@ def _subject(state: WorkspaceState, catalogue: Catalogue) -> Subject | Refusal:
         )
     preset = state.spec.preset
     if preset is None:
-        return Subject()
+        return _own_pod(state)
     found = catalogue.resolve(preset.name)
     if not isinstance(found, ModelFacts):
         return Refusal(reason=Reason.UNKNOWN_PRESET, message=found.message)
@@ -83,6 +90,17 @@ def _subject(state: WorkspaceState, catalogue: Catalogue) -> Subject | Refusal:
         return Subject(model=found, config=EngineConfig() if state.spec.tuning else read_config(state.configs))
     except BadConfig as error:
         return Refusal(reason=Reason.INVALID_CONFIG, message=str(error))
+
+
+def _own_pod(state: WorkspaceState) -> Subject | Refusal:
+    """A pod of the user's own runs on as many nodes as the user says, within reason."""
+    count = state.spec.resource.count or 1
+    if count > MOST_NODES:
+        return Refusal(
+            reason=Reason.INVALID_SPEC,
+            message=f"resource.count is {count}; a Workspace can have at most {MOST_NODES} nodes.",
+        )
+    return Subject()
 
 
 def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:

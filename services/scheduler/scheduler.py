@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from services.chassis.bus import Bus, Last
-from services.chassis.settle import Again
+from services.chassis.key_locks import KeyLocks
+from services.chassis.settle import Again, Outdated
 from services.contracts import subjects
 from services.contracts.conditions import Condition
 from services.contracts.messages import Demand, PlanState, Report, WorkspaceState
@@ -59,19 +60,28 @@ class Scheduler:
         self._catalogue = catalogue
         self._known = known
         self._offers = OfferBook(bus)
+        self._locks = KeyLocks()
 
     async def on_workspace(self, state: WorkspaceState) -> Again | None:
         """What a user wants has changed, or is looked at again."""
-        return await self._pass(state)
+        return await self._alone(state)
 
     async def on_report(self, report: Report) -> Again | None:
         """The deployer or a provisioner reports: an offer may have failed, or something may have been let go."""
         if report.service is ServiceName.SCHEDULER or not (report.failure or report.released):
             return None
-        state = await self._bus.newest(WorkspaceState, subjects.workspace(report.namespace, report.name))
+        state = (await self._bus.last(WorkspaceState, subjects.workspace(report.namespace, report.name))).message
         if state is None or state.uid != report.uid:
             return None
-        return await self._pass(state)
+        return await self._alone(state)
+
+    async def _alone(self, state: WorkspaceState) -> Again | None:
+        """One pass at a time for a workspace. One that was deleted in between must not be planned any more."""
+        async with self._locks.hold(state.key):
+            newest = (await self._bus.last(WorkspaceState, state.subject)).message
+            if newest and not state.deleting and (newest.deleting or newest.uid != state.uid):
+                return None
+            return await self._pass(state)
 
     async def _pass(self, state: WorkspaceState) -> Again | None:
         last = await self._bus.last(PlanState, subjects.plan(state.namespace, state.name))
@@ -85,11 +95,11 @@ class Scheduler:
 
     async def _reports(self, state: WorkspaceState, plan: Plan | None) -> list[Report]:
         """The newest reports of the deployer and of every provider that was ever asked."""
+        if plan is None:
+            return []  # nobody was asked for anything yet
         where = (state.namespace, state.name)
         names = [subjects.report(ServiceName.DEPLOYER, *where)]
-        names += (
-            [subjects.report(ServiceName.PROVISIONER, *where, provider) for provider in plan.providers] if plan else []
-        )
+        names += [subjects.report(ServiceName.PROVISIONER, *where, provider) for provider in plan.providers]
         found = await asyncio.gather(*(self._bus.newest(Report, name) for name in names))
         return [report for report in found if report and report.uid == state.uid]
 
@@ -106,10 +116,19 @@ class Scheduler:
             await self._bus.publish(wanted, expect=last.sequence)
 
     async def _demand(self, wanted: Demand) -> None:
-        """Publish a demand that is new. A provider that has nothing is not told to let go of it."""
+        """Publish a demand that is new. A provider that has nothing is not told to let go of it.
+
+        Raises `Outdated` where a newer plan has demanded already: this pass began with an older one.
+        """
+        if wanted.nodes and await self._bus.publish_first(wanted):
+            return
         last = await self._bus.last(Demand, wanted.subject)
-        nothing = wanted.nodes == 0 and (last.message is None or last.message.uid != wanted.uid)
-        if last.message != wanted and not nothing:
+        known = last.message if last.message and last.message.uid == wanted.uid else None
+        if known is None and wanted.nodes == 0:
+            return
+        if known is not None and _age(known) > _age(wanted):
+            raise Outdated(wanted.subject)
+        if known != wanted:
             await self._bus.publish(wanted, expect=last.sequence)
 
     async def _release(self, state: WorkspaceState, last: Last[PlanState], step: Release) -> Again | None:
@@ -128,6 +147,11 @@ class Scheduler:
         self, state: WorkspaceState, plan: Plan | None, condition: Condition, next_step: str | None
     ) -> None:
         await self._bus.publish_if_new(_report(state, plan, (condition,), next_step))
+
+
+def _age(demand: Demand) -> tuple[int, int]:
+    """Larger for a demand that was decided later."""
+    return (demand.generation, demand.plan_revision)
 
 
 def _newest_plan(state: WorkspaceState, published: PlanState | None) -> Plan | None:

@@ -14,19 +14,25 @@ import nats.errors
 from nats.js.errors import Error as JetStreamError
 from pydantic import Field
 
+from services.chassis.coalesce import Coalesce
 from services.chassis.health import Check
 from services.chassis.kube import WORKSPACES, EventRecorder, KubeClient, Lease, ListWatch, Terms
 from services.chassis.service import Service, run
-from services.chassis.settings import Settings
+from services.chassis.settings import Settings, from_environment
 from services.chassis.topology import Topology
 from services.contracts.messages import Message, PlanState, Report
 from services.contracts.subjects import PREFIX, Stream
 from services.watcher.publisher import Publisher
-from services.watcher.writer import Writer
+from services.watcher.writer import Writer, identity, is_release
 
 log = logging.getLogger(__name__)
 
 TOPOLOGY_EVERY: Final = 2.0
+STATUS_PAUSE: Final = 0.25
+"""Seconds in which what is said of a workspace is gathered into one status."""
+STATUS_AT_ONCE: Final = 4
+"""Statuses that are written side by side: in a burst, they must not keep the API server from the workloads."""
+WAITING_FOR_STATUS: Final = 32
 STALE_AFTER: Final = 90.0
 """Seconds after which a silent watch counts as broken; the API server sends bookmarks about every 60 s."""
 
@@ -54,11 +60,17 @@ async def wire(service: Service) -> None:
     lease = Lease(kube, settings.lease_name, settings.lease_namespace, terms=Terms.lasting(settings.lease_seconds))
     leader = Leader(service, settings, publisher, lease)
 
-    async def on_message(message: Message) -> None:
-        await writer.on_message(message)
+    looks = Coalesce(writer.on_message, pause=STATUS_PAUSE, at_once=STATUS_AT_ONCE)
 
-    service.bus.handle(PlanState, Stream.PLANS, "watcher-plans", f"{PREFIX}.plan.>", on_message)
-    service.bus.handle(Report, Stream.REPORTS, "watcher-reports", f"{PREFIX}.report.>", on_message)
+    async def on_message(message: Message) -> None:
+        await looks.ask(message if is_release(message) else identity(message))
+
+    service.bus.handle(
+        PlanState, Stream.PLANS, "watcher-plans", f"{PREFIX}.plan.>", on_message, workers=WAITING_FOR_STATUS
+    )
+    service.bus.handle(
+        Report, Stream.REPORTS, "watcher-reports", f"{PREFIX}.report.>", on_message, workers=WAITING_FOR_STATUS
+    )
     service.tasks.append(leader.run)
     service.health.add("watch", watch_check(service, leader, watch, kube))
 
@@ -97,7 +109,7 @@ class Leader:
                 if await topology.ensure():
                     self._publisher.publish_all_again()
             except (JetStreamError, nats.errors.Error, TimeoutError, OSError) as error:
-                log.warning("the bus cannot be looked after now: %r", error)
+                log.warning("the bus cannot be looked after now: %s", str(error) or repr(error))
             await asyncio.sleep(TOPOLOGY_EVERY)
 
 
@@ -118,4 +130,4 @@ def watch_check(service: Service, leader: Leader, watch: ListWatch, kube: KubeCl
 
 def main() -> None:
     """Run the watcher until it is told to stop."""
-    run("watcher", WatcherSettings(), wire)
+    run("watcher", from_environment(WatcherSettings), wire)

@@ -45,7 +45,7 @@ LOOK_AGAIN: Final = 3.0
 """Seconds until a workspace is looked at again that is not right, or that names a ConfigMap, which may change."""
 AT_ONCE: Final = 0.05
 """Seconds until a workspace is looked at again that changed while it was looked at."""
-WORKERS: Final = 8
+WORKERS: Final = 16
 """Workspaces that are looked at side by side: one whose calls take long does not hold up the others."""
 
 _OWN_REASONS: Final = frozenset(
@@ -121,10 +121,10 @@ class Publisher:
         if found.problem:
             await self._writer.write_problem(workspace, found.problem)
             return LOOK_AGAIN
-        if not meta.held:
-            await self._hold(workspace)  # the change comes back by the watch, with the finalizer on it
+        held = workspace if meta.held else await self._hold(workspace)
+        if held is None:
             return 0
-        await self._publish(workspace, found.configs)
+        await self._publish(held, found.configs)
         if _tells_a_problem(workspace.status):
             await self._writer.on_message(workspace.identity)  # it is over, and perhaps there is no news to tell it
         return LOOK_AGAIN if found.configs else 0  # a ConfigMap may change without the Workspace changing
@@ -137,15 +137,16 @@ class Publisher:
             await self._writer.write_deleting(workspace)
         return 0
 
-    async def _hold(self, workspace: Workspace) -> None:
+    async def _hold(self, workspace: Workspace) -> Workspace | None:
+        """Put our finalizer on a workspace, before anything is made for it. Returns it as it is then; None if gone."""
         meta = workspace.metadata
         patch: JsonObject = {
             "metadata": {"resourceVersion": meta.resource_version, "finalizers": [*meta.finalizers, FINALIZER]}
         }
         try:
-            await self._kube.merge_patch(ObjectRef(WORKSPACES, meta.name, meta.namespace), patch)
+            return read(await self._kube.merge_patch(ObjectRef(WORKSPACES, meta.name, meta.namespace), patch))
         except NotFound:
-            return
+            return None
         except Conflict as error:
             raise Outdated(str(error)) from error
 
@@ -155,9 +156,10 @@ class Publisher:
         digest = _wanted(state)
         if self._published.get(workspace.metadata.key) == digest:
             return
-        last = await self._bus.last(WorkspaceState, state.subject)
-        if last.message is None or _wanted(last.message) != digest:
-            await self._bus.publish(state, expect=last.sequence)
+        if not await self._bus.publish_first(state):
+            last = await self._bus.last(WorkspaceState, state.subject)
+            if last.message is None or _wanted(last.message) != digest:
+                await self._bus.publish(state, expect=last.sequence)
         self._published[workspace.metadata.key] = digest
 
     async def _gone(self, key: Key) -> float:

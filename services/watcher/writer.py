@@ -39,6 +39,16 @@ from services.watcher.workspace import Workspace, read
 log = logging.getLogger(__name__)
 
 
+def identity(message: Message) -> Message:
+    """What a message is about, without what it says."""
+    return Message(namespace=message.namespace, name=message.name, uid=message.uid, generation=message.generation)
+
+
+def is_release(message: Message) -> bool:
+    """Whether it is the scheduler's word that nothing is left of a workspace."""
+    return isinstance(message, Report) and message.released and message.service is ServiceName.SCHEDULER
+
+
 def report_subjects(workspace: Workspace, plan: PlanState | None) -> list[str]:
     """The subjects of all who may report on a workspace: the providers are those that its plan names."""
     where = (workspace.metadata.namespace, workspace.metadata.name)
@@ -66,7 +76,7 @@ class Writer:
         workspace = read(obj) if obj else None
         if workspace is not None and workspace.metadata.uid == message.uid:
             await self.write(workspace, await self._seen(workspace))
-        elif isinstance(message, Report) and message.released and message.service is ServiceName.SCHEDULER:
+        elif is_release(message):
             await self._forget(message, None)  # it went by force, and now all that it had is gone too
 
     async def write_problem(self, workspace: Workspace, problem: Problem) -> None:

@@ -192,7 +192,7 @@ def test_it_answers_on_while_provisioner_and_deployer_are_killed_and_come_back(m
 
 def is_back(machine: Machine, name: str, before: int) -> bool:
     (found,) = [p for p in json.loads(machine.run("kaitobus", "ps", "-o", "json")) if p["name"] == name]
-    return bool(found["pid"]) and found["pid"] != before and found["state"] == "ready"
+    return found["pid"] not in (None, before) and found["problem"] is None
 
 
 def test_delete_takes_down_the_workload_then_the_node_then_the_workspace(machine: Machine) -> None:

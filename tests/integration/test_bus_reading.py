@@ -8,7 +8,9 @@ import pytest
 
 from services.chassis.bus import Bus
 from services.chassis.metrics import Metrics
+from services.chassis.settings import Settings
 from services.chassis.settle import Outdated
+from services.chassis.telemetry import Telemetry
 from services.chassis.topology import Topology
 from services.contracts.messages import Report
 from services.contracts.subjects import Stream
@@ -93,3 +95,22 @@ async def test_when_history_alone_was_deleted_new_messages_arrive_all_the_same(b
     assert await Topology(bus.js, Metrics()).ensure()
     await bus.publish(report(endpoint="after"))
     await kept(bus, report(endpoint="after"))
+
+
+async def test_a_first_message_is_published_without_asking_and_only_once(bus: Bus) -> None:
+    assert await bus.publish_first(report())
+    assert not await bus.publish_first(report(endpoint="second"))
+    assert (await bus.last(Report, SUBJECT)).message == report()
+
+
+async def test_a_process_that_started_anew_does_not_take_its_own_repetition_for_a_first_message(
+    bus: Bus, nats_server: NatsServer
+) -> None:
+    for endpoint in ("a", "b"):
+        assert await bus.publish_if_new(report(endpoint=endpoint))
+    anew = Bus(Settings(nats_url=nats_server.url), Telemetry(None, "test"), Metrics())
+    await anew.connect()
+    assert not await anew.publish_if_new(report(endpoint="b"))
+    assert await anew.publish_if_new(report(endpoint="a"))
+    assert (await anew.last(Report, SUBJECT)).message == report(endpoint="a")
+    await anew.close()

@@ -58,8 +58,9 @@ class Applied:
     async def row(self) -> dict[str, str]:
         """What `kubectl get workspace -o wide` shows, by column."""
         shown = await self.stack.kubectl("-n", self.namespace, "get", "workspace", self.name, "-o", "wide")
-        header, row = (re.split(r"\s{2,}", line.strip()) for line in shown.splitlines())
-        return dict(zip(header, row, strict=False))
+        header, row = shown.splitlines()[:2]
+        columns = list(re.finditer(r"\S+\s*", header))  # a cell may be empty, so only its place tells its column
+        return {found.group().strip(): row[found.start() : found.end()].strip() for found in columns}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -79,7 +80,7 @@ def applied(stack: Stack, request: pytest.FixtureRequest) -> Applied:
     return Applied(stack, request.param)
 
 
-def test_every_manifest_is_looked_at() -> None:
+async def test_every_manifest_is_looked_at() -> None:
     assert sorted([*SERVED, *WITH_ADAPTERS, *TUNED]) == sorted([*EXAMPLES, *SOURCES])
 
 

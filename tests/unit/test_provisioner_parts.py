@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.chassis.key_locks import KeyLocks
 from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.offers import Offer
 from services.provisioner.bounded import Bounded
-from services.provisioner.locks import KeyLocks
 from services.provisioner.measured import Measured
 from services.provisioner.node_facts import facts, taint_object, taint_text
 from services.provisioner.provider import Instance, InstanceSpec, Key, Provider

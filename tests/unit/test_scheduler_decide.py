@@ -295,3 +295,23 @@ def test_the_gated_model_without_token_is_planned_with_a_warning() -> None:
 def test_the_order_of_offers_does_not_matter(offers: list[Offers], sizes: list[Offer]) -> None:
     shuffled = tuple(o.model_copy(update={"offers": tuple(sizes)}) if o is CLOUD else o for o in offers)
     assert planned(workspace(), shuffled) == planned(workspace(), (CLOUD, FAKE, LAPTOP))
+
+
+def test_what_a_workspace_holds_itself_is_open_to_it_though_it_was_the_last() -> None:
+    before = decided(workspace("smollm2-135m-instruct"), (LAPTOP, FAKE)).plan
+    assert before is not None
+    used_up = LAPTOP.model_copy(update={"offers": tuple(o.model_copy(update={"available": 0}) for o in LAPTOP.offers)})
+    changed = workspace("smollm2-135m-instruct", config="vllm:\n  max-model-len: 512")
+    after = decided(changed, (used_up, FAKE), previous=before).plan
+    assert after is not None
+    assert (after.provider, after.instance_type) == (before.provider, before.instance_type)
+
+
+def test_a_number_of_nodes_beyond_reason_is_refused() -> None:
+    own_pod = Inference(template={"spec": {"containers": [{"name": "c", "image": "i"}]}})
+    resource = Resource(count=10**12, label_selector=LabelSelector(match_labels={"apps": "x"}))
+    state = workspace().model_copy(update={"spec": WorkspaceSpec(resource=resource, inference=own_pod)})
+    decision = decided(state)
+    assert decision.plan is None
+    assert decision.condition.reason == Reason.INVALID_SPEC
+    assert "at most 64 nodes" in decision.condition.message

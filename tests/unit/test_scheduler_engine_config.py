@@ -68,3 +68,26 @@ def test_what_cannot_be_used_is_refused_in_words(text: str, words: str) -> None:
 def test_no_text_gives_anything_but_settings_or_a_sentence(text: str) -> None:
     with contextlib.suppress(BadConfig):
         assert isinstance(config(text), EngineConfig)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 3000,
+        "vllm: {" + "a" * 40_000,
+        "vllm:\n  x: 2001-99-99",
+        "vllm:\n  x: !!bool maybe",
+        "vllm:\n  x: !!timestamp soon",
+        "vllm: {a: !!int x}",
+        "vllm:\n  max-model-len: " + "9" * 5000,
+        "vllm:\n  max-model-len: 0x" + "f" * 5000,
+        'vllm:\n  max-model-len: "²"',
+        'vllm:\n  x: "\\ud800"',
+        'vllm:\n  "\\ud800": x',
+        'vllm:\n  x: "a\\0b"',
+    ],
+)
+def test_whatever_stands_in_it_the_answer_is_a_sentence(text: str) -> None:
+    with pytest.raises(BadConfig) as raised:
+        read_config({"inference_config.yaml": text})
+    assert len(str(raised.value).encode()) < 1000

@@ -139,6 +139,12 @@ class FakeBus:
         self.kept[message.subject] = (len(self.published), message)
         return len(self.published)
 
+    async def publish_first(self, message: Message) -> bool:
+        if message.subject in self.kept:
+            return False
+        await self.publish(message)
+        return True
+
     async def last(self, kind: type[M], subject: str) -> Last[M]:
         await self._reached()
         sequence, message = self.kept.get(subject, (0, None))

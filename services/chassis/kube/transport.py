@@ -28,6 +28,8 @@ SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/toke
 REAUTHENTICATE_EVERY = 30.0
 """Seconds: a 401 makes the credentials be read anew, at most this often."""
 
+CONNECTIONS = 24
+"""Connections to the API server, watches included; further calls wait for one. Opening one costs more than a call."""
 PLUGIN_TIMEOUT = 60.0
 """Seconds for an exec plugin of a kubeconfig to give a token; it may be asking a person to log in."""
 
@@ -143,7 +145,7 @@ async def read_json(response: aiohttp.ClientResponse) -> dict[str, object]:
 
 async def _load(kubeconfig: str | None) -> Configuration:
     """The configuration named, else $KUBECONFIG, else the pod's service account, else ~/.kube/config."""
-    configuration = Configuration()
+    configuration = Configuration(connection_pool_maxsize=CONNECTIONS)
     named = kubeconfig or os.environ.get("KUBECONFIG")
     try:
         if not named and "KUBERNETES_SERVICE_HOST" in os.environ and SERVICE_ACCOUNT_TOKEN.exists():

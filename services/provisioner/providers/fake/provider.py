@@ -18,6 +18,7 @@ from services.chassis.kube import (
     ObjectRef,
     dig_str,
 )
+from services.chassis.settings import from_environment
 from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.offers import Offer
 from services.provisioner.nodes import Nodes
@@ -128,4 +129,4 @@ def _refusal(error: KubeError) -> ProviderError:
 
 async def make(context: Context) -> FakeProvider:
     """For the registry."""
-    return FakeProvider(context.kube, context.nodes, FakeSettings(), context.name or "fake")
+    return FakeProvider(context.kube, context.nodes, from_environment(FakeSettings), context.name or "fake")

@@ -7,6 +7,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Final
 
+from services.chassis.settings import from_environment
 from services.contracts.errors import ProviderError
 from services.contracts.offers import Offer
 from services.provisioner.provider import Instance, InstanceSpec, Key
@@ -103,4 +104,4 @@ def _handed_out(records: list[Record]) -> tuple[int, ...]:
 
 async def make(_context: Context) -> LocalProvider:
     """For the registry."""
-    return LocalProvider(LocalSettings(), await asyncio.to_thread(find_gpus))
+    return LocalProvider(from_environment(LocalSettings), await asyncio.to_thread(find_gpus))
