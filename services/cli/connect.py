@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import nats
@@ -90,10 +91,10 @@ def cluster_sentence(error: KubeError) -> str:
 
 
 @asynccontextmanager
-async def jetstream() -> AsyncIterator[JetStreamContext]:
-    """JetStream; what fails in the body of `async with` becomes a `CliError`."""
-    url = nats_url()
-    client = await _connect(url)
+async def jetstream(url: str | None = None, credentials: Path | None = None) -> AsyncIterator[JetStreamContext]:
+    """JetStream; what fails in the body of `async with` becomes a `CliError`. Without a URL that of `nats_url`."""
+    url = url or nats_url()
+    client = await _connect(url, credentials)
     try:
         yield client.jetstream(timeout=TIMEOUT)
     except NotFoundError as error:
@@ -106,7 +107,7 @@ async def jetstream() -> AsyncIterator[JetStreamContext]:
         await client.close()
 
 
-async def _connect(url: str) -> Client:
+async def _connect(url: str, credentials: Path | None) -> Client:
     said: list[Exception] = []
 
     async def note(error: Exception) -> None:
@@ -117,6 +118,7 @@ async def _connect(url: str) -> Client:
         return await nats.connect(
             url,
             name="kaitobus-cli",
+            user_credentials=str(credentials) if credentials else None,
             connect_timeout=3,
             allow_reconnect=False,
             max_reconnect_attempts=1,

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from services.cli.commands.chat import chat
+from services.cli.commands.conformance import conformance
 from services.cli.commands.dlq import dlq
 from services.cli.commands.down import down
 from services.cli.commands.get import get
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (up, down, get, why, trace, chat, ps, stop, start):
+for command in (up, down, get, why, trace, chat, ps, stop, start, conformance):
     app.command()(command)
 app.add_typer(dlq, name="dlq")
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 PREFIX = "kaito"
+CONFORMANCE = "conformance"
+"""The namespace in which the conformance suite demands nodes. There are no Workspaces behind its demands."""
 
 
 class Stream(StrEnum):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import sys
 
+from pydantic import ValidationError
+
 from services.chassis.kube import BadKubeconfig, KubeClient
 from services.chassis.service import Service, run
 from services.chassis.settings import from_environment
+from services.chassis.settle import readable
 from services.contracts.messages import Demand
 from services.contracts.subjects import PREFIX, Stream, provisioner_consumer
 from services.provisioner.bounded import Bounded
@@ -27,8 +30,11 @@ async def wire(service: Service, settings: ProvisionerSettings) -> None:
     make = find(settings.provider)
     kube = await KubeClient.connect()
     service.resources.push_async_callback(kube.close)
-    nodes = Nodes(kube, settings.provider, resync_seconds=settings.resync_seconds)
-    inner = await make(Context(kube, nodes))
+    nodes = Nodes(kube, settings.name, resync_seconds=settings.resync_seconds)
+    inner = await make(Context(kube, nodes, settings.name))
+    if inner.name != settings.name:
+        # It would go on by its own name in its cloud, and take another's machines for its own.
+        raise UnknownProvider(f"{inner.name} serves under that name alone: unset KAITOBUS_PROVIDER_NAME")
     provider = _guarded(inner, service, settings)
     offers = OfferPublisher(service.bus, provider, settings.offer_seconds)
     loop = Loop(service.bus, provider, nodes, offers, Refusals(settings.pauses), settings.deadlines)
@@ -70,5 +76,7 @@ def main() -> None:
     settings = from_environment(ProvisionerSettings)
     try:
         run("provisioner", settings, functools.partial(wire, settings=settings))
+    except ValidationError as error:
+        sys.exit(f"the provisioner cannot start; these settings (KAITOBUS_... in the environment): {readable(error)}")
     except (UnknownProvider, BadKubeconfig) as error:
         sys.exit(f"the provisioner cannot start: {error}")

@@ -35,6 +35,7 @@ class NodeFacts(Contract):
     because: str = ""
     created_at: datetime | None = None
     ready_at: datetime | None = None
+    not_ready_since: datetime | None = None
 
     def lacks(self, labels: Mapping[str, str]) -> bool:
         """Whether a label is missing, or has another value."""
@@ -50,6 +51,7 @@ def facts(node: JsonObject) -> NodeFacts:
     labels = strings(dig_dict(node, "metadata", "labels"))
     ready = next((c for c in dig_dicts(node, "status", "conditions") if c.get("type") == "Ready"), {})
     is_ready = dig_str(ready, "status") == "True"
+    changed = moment(dig_str(ready, "lastTransitionTime"))
     allocatable = strings(dig_dict(node, "status", "allocatable"))
     gpus = [allocatable[name] for name in GPU_RESOURCES.values() if name in allocatable]
     return NodeFacts(
@@ -62,7 +64,8 @@ def facts(node: JsonObject) -> NodeFacts:
         ready=is_ready,
         because="" if is_ready else dig_str(ready, "message"),
         created_at=moment(dig_str(node, "metadata", "creationTimestamp")),
-        ready_at=moment(dig_str(ready, "lastTransitionTime")) if is_ready else None,
+        ready_at=changed if is_ready else None,
+        not_ready_since=None if is_ready else changed,
     )
 
 

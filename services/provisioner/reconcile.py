@@ -85,7 +85,13 @@ def _loss(view: View, instance: Instance, now: datetime, deadlines: Deadlines) -
     if instance.state is InstanceState.FAILED:
         why = instance.failure or _failure(FailureCode.INTERNAL, f"{instance.name} failed", instance)
         return Loss(instance=instance, failure=why)
-    if view.node_of(instance) is not None or now < deadlines.of(instance):
+    if node := view.node_of(instance):
+        until = view.sick_until(instance, deadlines)
+        if until is None or now < until:
+            return None
+        text = f"node {node.name} {view.lacking(node)} since {node.not_ready_since:%H:%M:%S} UTC"
+        return Loss(instance=instance, failure=_failure(FailureCode.TIMEOUT, text, instance))
+    if now < deadlines.of(instance):
         return None
     creating = instance.state is InstanceState.CREATING
     limit = deadlines.launch if creating else deadlines.registration

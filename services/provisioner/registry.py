@@ -15,8 +15,12 @@ GROUP: Final = "kaitobus.providers"
 """The entry-point group by which another distribution brings a provider of its own."""
 
 _BUILT_IN: Final = {
+    "aws": "services.provisioner.providers.aws:make",
     "local": "services.provisioner.providers.local:make",
     "fake": "services.provisioner.providers.fake:make",
+    "azure": "services.provisioner.providers.azure:make",
+    "karpenter": "services.provisioner.providers.karpenter:make",
+    "byo": "services.provisioner.providers.byo:make",
 }
 
 
@@ -26,6 +30,8 @@ class Context:
 
     kube: KubeClient
     nodes: Nodes
+    name: str = ""
+    """The name under which the provider serves; a provider that serves under its own name alone ignores it."""
 
 
 Factory = Callable[[Context], Awaitable[Provider]]

@@ -14,6 +14,7 @@ from services.contracts.subjects import ServiceName
 from services.provisioner.phases import phases
 from services.provisioner.provider import Instance, InstanceState
 from services.provisioner.reconcile import is_refused
+from services.provisioner.replaced import replacements
 from services.provisioner.view import Deadlines, View
 
 
@@ -24,6 +25,7 @@ def summarise(view: View, now: datetime, deadlines: Deadlines, previous: Report 
     step, at = _next(view, failure, now, deadlines)
     if view.blind and previous and _stands(previous, view):
         return previous.model_copy(update={"failure": failure, "next_step": step, "next_at": at})
+    losses = replacements(view, now, previous)
     return Report(
         namespace=demand.namespace,
         name=demand.name,
@@ -32,8 +34,8 @@ def summarise(view: View, now: datetime, deadlines: Deadlines, previous: Report 
         service=ServiceName.PROVISIONER,
         plan_revision=demand.plan_revision,
         provider=demand.provider,
-        conditions=_conditions(view, failure),
-        phases=phases(view, now, previous),
+        conditions=_conditions(view, failure, [phase.detail for phase in losses if not phase.finished_at]),
+        phases=(*phases(view, now, previous), *losses),
         nodes=tuple(_node(view, i) for i in view.kept),
         failure=failure,
         released=view.released,
@@ -50,10 +52,10 @@ def _stands(previous: Report, view: View) -> bool:
     return asked == said and not previous.released
 
 
-def _conditions(view: View, failure: Failure | None) -> tuple[Condition, ...]:
+def _conditions(view: View, failure: Failure | None, losses: list[str]) -> tuple[Condition, ...]:
     if view.demand.nodes == 0:
         return ()
-    claims, nodes = _claims(view, failure), _nodes(view)
+    claims, nodes = _claims(view, failure), _nodes(view, losses)
     both = claims.is_true and nodes.is_true
     first = nodes if claims.is_true else claims
     return tuple(
@@ -82,14 +84,14 @@ def _claims(view: View, failure: Failure | None) -> Condition:
     return false(ConditionType.NODE_CLAIM_READY, Reason.NODE_CLAIM_NOT_READY, "; ".join([f"{count} running", *waits]))
 
 
-def _nodes(view: View) -> Condition:
-    """Whether all nodes have joined and are ready for the workspace."""
+def _nodes(view: View, losses: list[str]) -> Condition:
+    """Whether all nodes have joined and are ready for the workspace; `losses` tell of nodes that are replaced."""
     ready = [i for i in view.kept if view.is_ready(i)]
     count = f"{len(ready)} of {_count(view.demand.nodes, 'node')} ready"
     if len(ready) == view.demand.nodes:
         return true(ConditionType.NODES_READY, Reason.NODES_READY, count)
     waits = [f"{i.name} {_state(view, i)}" for i in view.kept if not view.is_ready(i)]
-    return false(ConditionType.NODES_READY, Reason.NODE_NOT_READY, "; ".join([count, *waits]))
+    return false(ConditionType.NODES_READY, Reason.NODE_NOT_READY, "; ".join([count, *waits, *losses]))
 
 
 def _node(view: View, instance: Instance) -> NodeReport:
@@ -110,7 +112,7 @@ def _state(view: View, instance: Instance) -> str:
 
 
 def _overdue(view: View, now: datetime, deadlines: Deadlines) -> Failure | None:
-    """A node that has joined, but was not ready in time. It is kept: it may become ready yet."""
+    """A node that has joined, but was not ready in time. It is kept for now: it may become ready yet."""
     for instance in view.kept:
         node = view.node_of(instance)
         if node and not view.is_ready(instance) and now >= instance.created_at + deadlines.registration:
@@ -135,6 +137,10 @@ def _next(
         first = min(waiting, key=deadlines.of)
         until = deadlines.of(first)
         return f"{first.name} is given up and asked for anew if it does not come by {_clock(until)}", until
+    sick = [(at, i.name) for i in view.kept if (at := view.sick_until(i, deadlines))]
+    if sick:
+        at, name = min(sick)
+        return f"{name} is replaced if its node is not ready by {_clock(at)}", at
     return None, None
 
 

@@ -16,8 +16,12 @@ class ProvisionerSettings(Settings):
 
     provider: str = "local"
     """The provider that this process serves."""
+    provider_name: str | None = None
+    """Another name to serve it under, so that two of a kind can run side by side."""
     launch_seconds: float = Field(default=300, gt=0)
     registration_seconds: float = Field(default=900, gt=0)
+    not_ready_seconds: float = Field(default=600, gt=0)
+    """A node that was ready, and is NotReady for so long, is replaced."""
     refusal_seconds: float = Field(default=180, gt=0)
     """How long nothing is asked for after a refusal that does not pass by itself."""
     retry_seconds: float = Field(default=10, gt=0)
@@ -37,10 +41,17 @@ class ProvisionerSettings(Settings):
     """What one call to the cloud may take."""
 
     @property
+    def name(self) -> str:
+        """The name in subjects, offers and labels."""
+        return self.provider_name or self.provider
+
+    @property
     def deadlines(self) -> Deadlines:
         """How long a machine may take."""
         return Deadlines(
-            launch=timedelta(seconds=self.launch_seconds), registration=timedelta(seconds=self.registration_seconds)
+            launch=timedelta(seconds=self.launch_seconds),
+            registration=timedelta(seconds=self.registration_seconds),
+            not_ready=timedelta(seconds=self.not_ready_seconds),
         )
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -18,6 +19,8 @@ class Deadlines(Contract):
 
     launch: timedelta = timedelta(minutes=5)
     registration: timedelta = timedelta(minutes=15)
+    not_ready: timedelta = timedelta(minutes=10)
+    """How long a node that has been ready may be NotReady before it is replaced."""
 
     def of(self, instance: Instance) -> datetime:
         """When the machine is given up, if it has come no further by then."""
@@ -30,7 +33,8 @@ class View:
     """`instances` are all of the workspace's name, also those of an earlier uid; `nodes` are those that carry its
     labels or belong to one of the instances. `gpus` is what each node must show; `refusal` forbids new machines
     until its `retry_at`. `trouble` is what went wrong in this very pass; with `blind` the cloud did not even say
-    which machines there are.
+    which machines there are. `was_ready` are the machines whose nodes have been ready, `lost` those that this pass
+    gives up, and why.
     """
 
     demand: Demand
@@ -42,6 +46,8 @@ class View:
     refusal: Failure | None = None
     trouble: Failure | None = None
     blind: bool = False
+    was_ready: frozenset[str] = frozenset()
+    lost: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def wanted(self) -> tuple[str, ...]:
@@ -101,6 +107,17 @@ class View:
         if node.lacks(self.labels) or node.missing_taints(self.demand.taints):
             return "does not carry its labels yet"
         return ""
+
+    def sick_until(self, instance: Instance, deadlines: Deadlines) -> datetime | None:
+        """When a machine is replaced whose node has joined and is NotReady, if it does not recover by then.
+
+        One that has never been ready has at least the time in which it must register.
+        """
+        node = self.node_of(instance)
+        if node is None or node.ready or node.not_ready_since is None:
+            return None
+        until = node.not_ready_since + deadlines.not_ready
+        return until if instance.name in self.was_ready else max(until, instance.created_at + deadlines.registration)
 
     def is_ready(self, instance: Instance) -> bool:
         """Whether the machine runs and its node is ready for the workspace."""

@@ -57,7 +57,7 @@ class World:
         )  # fmt: skip
 
     @asynccontextmanager
-    async def provisioner(self, provider: str = "fake", **settings: float) -> AsyncIterator[Service]:
+    async def provisioner(self, provider: str = "fake", **settings: float | str) -> AsyncIterator[Service]:
         """A provisioner in this process. On leaving it is cut off where it stands."""
         own = {"provider": provider, "nats_url": self.nats.url, "http_port": free_port(), "workers": 8}
         chosen = ProvisionerSettings.model_validate(own | settings)

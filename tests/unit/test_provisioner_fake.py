@@ -11,10 +11,20 @@ from services.chassis.kube import JsonObject, dig, dig_dict, dig_dicts, dig_str
 from services.contracts.errors import FailureCode, ProviderError
 from services.provisioner.node_facts import demanded_labels
 from services.provisioner.provider import InstanceSpec, InstanceState, Owner
-from services.provisioner.providers.fake.node import booted_status, instance_of, is_due, is_machine, new_node
+from services.provisioner.providers.fake.node import (
+    FAILS,
+    booted_status,
+    failing_status,
+    instance_of,
+    is_due,
+    is_failing,
+    is_machine,
+    new_node,
+)
 from services.provisioner.providers.fake.pod_life import is_over, next_step
-from services.provisioner.providers.fake.settings import FakeSettings, Script
-from services.provisioner.providers.fake.skus import load_skus
+from services.provisioner.providers.fake.script import Script
+from services.provisioner.providers.fake.settings import FakeSettings
+from services.provisioner.skus import load_skus
 from tests.unit.provisioner_cloud import START, demand
 
 PACE = FakeSettings()
@@ -45,40 +55,62 @@ def test_old_sizes_are_marked() -> None:
 # -- scripts
 
 
-def play(script: Script, **parameters: str) -> FailureCode | None:
-    try:
-        script.play("m", {k.replace("_", "-"): v for k, v in parameters.items()})
-    except ProviderError as error:
-        return error.code
-    return None
+def script(**parameters: str) -> Script:
+    return Script.of({k.replace("_", "-"): v for k, v in parameters.items()}, PACE)
+
+
+def answers(told: Script, times: int) -> list[FailureCode | None]:
+    """What the cloud answers when it is asked again and again."""
+    refusals = [told.refusal(done) for done in range(times)]
+    return [refusal.code if refusal else None for refusal in refusals]
 
 
 def test_without_a_script_nothing_fails() -> None:
-    assert play(Script(PACE)) is None
+    assert answers(script(), 1) == [None]
+    assert script(zone="2") == Script(boot_seconds=PACE.boot_seconds)
 
 
-def test_a_failure_may_last_for_ever_or_for_some_times() -> None:
-    script = Script(PACE)
-    assert [play(script, fail="Throttled", fail_times="2") for _ in range(3)] == [
-        FailureCode.THROTTLED,
-        FailureCode.THROTTLED,
-        None,
-    ]
-    assert {play(Script(PACE), fail="Internal") for _ in range(5)} == {FailureCode.INTERNAL}
+@pytest.mark.parametrize("code", FailureCode)
+def test_every_typed_error_can_be_shown_for_ever_or_for_some_times(code: FailureCode) -> None:
+    assert answers(script(fail=code), 5) == [code] * 5
+    assert answers(script(fail=code, fail_times="2"), 3) == [code, code, None]
+
+
+def test_a_refusal_says_what_it_is_told_to_say() -> None:
+    refusal = script(fail="Throttled", fail_message="Slow down", retry_after="7").refusal(0)
+    assert refusal is not None
+    assert (refusal.message, refusal.retry_after) == ("Slow down", 7)
 
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"fail": "Nonsense"}, {"fail": "Internal", "fail_times": "often"}, {"fail": "Internal", "fail_times": "-1"}],
+    [
+        {"fail": "Nonsense"},
+        {"fail": "Internal", "fail_times": "often"},
+        {"fail": "Internal", "fail_times": "-1"},
+        {"late_seconds": "a while"},
+        {"vanish_after_seconds": "nan"},
+        {"crash_once": "yes"},
+    ],
 )
 def test_a_script_that_cannot_be_read_is_an_invalid_request(parameters: dict[str, str]) -> None:
-    assert play(Script(PACE), **parameters) is FailureCode.INVALID_REQUEST
+    with pytest.raises(ProviderError, match=r"fake\.kaito\.sh/") as caught:
+        script(**parameters)
+    assert caught.value.code is FailureCode.INVALID_REQUEST
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "nan", ""])
 def test_boot_seconds_must_be_a_number(text: str) -> None:
     with pytest.raises(ProviderError, match="is no number from 0 up"):
-        Script(PACE).boot_seconds({"boot-seconds": text})
+        script(boot_seconds=text)
+
+
+def test_a_node_turns_not_ready_when_its_time_has_come_and_is_not_booted_again() -> None:
+    node = new_node(SPEC, START, START, {FAILS: BOOTED.isoformat()})
+    node |= {"status": booted_status(node, None, START)}
+    assert (is_failing(node, START), is_failing(node, BOOTED)) == (False, True)
+    node |= {"status": failing_status(BOOTED)}
+    assert (is_failing(node, BOOTED), is_due(node, BOOTED)) == (False, False)
 
 
 # -- machines

@@ -11,9 +11,16 @@ from typing import Final
 
 from services.chassis.kube import LEASES, NODES, JsonObject, KubeClient, KubeError, NotFound, ObjectRef, dig_str
 from services.provisioner.nodes import Nodes
-from services.provisioner.providers.fake.node import INSTANCE_TYPE, booted_status, is_due, is_machine
+from services.provisioner.providers.fake.node import (
+    INSTANCE_TYPE,
+    booted_status,
+    failing_status,
+    is_due,
+    is_failing,
+    is_machine,
+)
 from services.provisioner.providers.fake.settings import FakeSettings
-from services.provisioner.providers.fake.skus import Sku
+from services.provisioner.skus import Sku
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +45,7 @@ class Keeper:
             nodes = [node for node in self._nodes.all() if is_machine(node)]
             now = datetime.now(UTC)
             await _each(self._boot, [node for node in nodes if is_due(node, now)])
+            await _each(self._fail, [node for node in nodes if is_failing(node, now)])
             await _each(self._renew, self._stale(nodes))
             await asyncio.sleep(TICK)
 
@@ -49,6 +57,11 @@ class Keeper:
         await self._renew(node)
         booted = await self._kube.merge_patch(ObjectRef(NODES, name), {"status": status}, subresource="status")
         self._nodes.remember(booted)
+
+    async def _fail(self, node: JsonObject) -> None:
+        ref = ObjectRef(NODES, dig_str(node, "metadata", "name"))
+        status = failing_status(datetime.now(UTC))
+        self._nodes.remember(await self._kube.merge_patch(ref, {"status": status}, subresource="status"))
 
     def _stale(self, nodes: Iterable[JsonObject]) -> list[JsonObject]:
         """The nodes whose lease is due, at most so many that they spread over the period by themselves."""

@@ -5,30 +5,37 @@ The object is the only record of the machine, so that any process, at any time, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
 from services.chassis.kube import JsonObject, dig_dict, dig_dicts, dig_str
 from services.provisioner.node_facts import GPU_RESOURCES, moment, owner_in, strings, taint_object
 from services.provisioner.provider import Instance, InstanceSpec, InstanceState
-from services.provisioner.providers.fake.skus import Sku
+from services.provisioner.skus import Sku
 
 CREATED: Final = "fake.kaito.sh/created-at"
 BOOTED: Final = "fake.kaito.sh/booted-at"
+VANISHES: Final = "fake.kaito.sh/vanishes-at"
+FAILS: Final = "fake.kaito.sh/turns-not-ready-at"
 INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
 HOSTNAME: Final = "kubernetes.io/hostname"
+NO_FATE: Final[Mapping[str, str]] = {}
 STANDARD: Final = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
 
 
-def new_node(spec: InstanceSpec, now: datetime, booted_at: datetime) -> JsonObject:
-    """A machine that has just been asked for. Without capacity no pod is put on it yet."""
+def new_node(spec: InstanceSpec, now: datetime, booted_at: datetime, fate: Mapping[str, str] = NO_FATE) -> JsonObject:
+    """A machine that has just been asked for. Without capacity no pod is put on it yet.
+
+    `fate` are annotations with the times at which something happens to it.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {
             "name": spec.name,
             "labels": STANDARD | spec.labels | {HOSTNAME: spec.name, INSTANCE_TYPE: spec.instance_type},
-            "annotations": {CREATED: now.isoformat(), BOOTED: booted_at.isoformat()},
+            "annotations": {**fate, CREATED: now.isoformat(), BOOTED: booted_at.isoformat()},
         },
         "spec": {"providerID": f"kaitobus-fake://{spec.name}", "taints": [taint_object(t) for t in spec.taints]},
         "status": {"conditions": [_condition("Ready", "False", "Booting", "the fake machine is booting", now)]},
@@ -56,8 +63,28 @@ def is_due(node: JsonObject, now: datetime) -> bool:
     """Whether the machine should have booted, but its status does not say so."""
     if instance_of(node, now).state is not InstanceState.RUNNING:
         return False
+    return not has_come(node, FAILS, now) and not _is_ready(node)
+
+
+def is_failing(node: JsonObject, now: datetime) -> bool:
+    """Whether the node should have turned NotReady, but its status does not say so."""
+    return has_come(node, FAILS, now) and _is_ready(node)
+
+
+def has_come(node: JsonObject, annotation: str, now: datetime) -> bool:
+    """Whether the time in an annotation has come."""
+    at = _time(node, annotation)
+    return at is not None and at <= now
+
+
+def failing_status(now: datetime) -> JsonObject:
+    """The status of a node whose kubelet does not feel well."""
+    return {"conditions": [_condition("Ready", "False", "KubeletNotReady", "the fake kubelet has stopped", now)]}
+
+
+def _is_ready(node: JsonObject) -> bool:
     conditions = dig_dicts(node, "status", "conditions")
-    return not any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
 def instance_of(node: JsonObject, now: datetime) -> Instance:

@@ -37,10 +37,11 @@ RETRY: Final = 1.0
 class PodWalker:
     """One watch of all pods that have a node, one task for all that are not at rest."""
 
-    def __init__(self, kube: KubeClient, nodes: Nodes, pace: FakeSettings) -> None:
+    def __init__(self, kube: KubeClient, nodes: Nodes, pace: FakeSettings, machines: str = "fake-") -> None:
         self._kube = kube
         self._nodes = nodes
         self._pace = pace
+        self._machines = machines
         self._watch = ListWatch(kube, PODS, fields="spec.nodeName!=")
         self._due: dict[Key, float] = {}
 
@@ -59,7 +60,7 @@ class PodWalker:
             async for event in events:
                 if isinstance(event, Deleted):
                     self._due.pop(event.ref.key, None)
-                elif isinstance(event, Upsert) and _is_candidate(event.obj):
+                elif isinstance(event, Upsert) and _is_candidate(event.obj, self._machines):
                     going = bool(dig_str(event.obj, "metadata", "deletionTimestamp"))
                     self._due[event.ref.key] = 0.0 if going else self._due.get(event.ref.key, 0.0)
 
@@ -104,7 +105,7 @@ class PodWalker:
         return step.after
 
 
-def _is_candidate(pod: JsonObject) -> bool:
+def _is_candidate(pod: JsonObject, machines: str) -> bool:
     """Whether a pod may be on one of our machines and is not at its end. Machines are named after the provider."""
     going = bool(dig_str(pod, "metadata", "deletionTimestamp"))
-    return dig_str(pod, "spec", "nodeName").startswith("fake-") and (going or not is_over(pod))
+    return dig_str(pod, "spec", "nodeName").startswith(machines) and (going or not is_over(pod))

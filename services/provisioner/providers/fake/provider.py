@@ -23,29 +23,32 @@ from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.offers import Offer
 from services.provisioner.nodes import Nodes
 from services.provisioner.provider import Instance, InstanceSpec, Key
+from services.provisioner.providers.fake.faults import Faults
 from services.provisioner.providers.fake.keeper import LEASE_NAMESPACE, Keeper
 from services.provisioner.providers.fake.node import instance_of, is_machine, new_node
 from services.provisioner.providers.fake.pods import PodWalker
-from services.provisioner.providers.fake.settings import FakeSettings, Script
-from services.provisioner.providers.fake.skus import load_skus
+from services.provisioner.providers.fake.script import Script
+from services.provisioner.providers.fake.settings import FakeSettings
 from services.provisioner.registry import Context
+from services.provisioner.skus import load_skus
 
 
 class FakeProvider:
     """Offers every size of the known clouds. Its machines boot, and its pods run, as acted by the clock."""
 
-    name = "fake"
     simulated = True
     owns_nodes = True
 
-    def __init__(self, kube: KubeClient, nodes: Nodes, settings: FakeSettings) -> None:
+    def __init__(self, kube: KubeClient, nodes: Nodes, settings: FakeSettings, name: str = "fake") -> None:
+        self.name = name
+        self._settings = settings
         self._kube = kube
         self._nodes = nodes
         self._skus = load_skus()
         self._offers = tuple(sku.offer() for sku in self._skus.values())
-        self._script = Script(settings)
+        self._faults = Faults(kube, nodes, settings)
         self._keeper = Keeper(kube, nodes, self._skus, settings)
-        self._walker = PodWalker(kube, nodes, settings)
+        self._walker = PodWalker(kube, nodes, settings, machines=f"{name}-")
 
     async def offers(self) -> tuple[Offer, ...]:
         """All sizes."""
@@ -58,33 +61,36 @@ class FakeProvider:
         return tuple(instance_of(node, now) for node in nodes if is_machine(node))
 
     async def create(self, spec: InstanceSpec) -> Instance:
-        """Make the Node, unless the demand's script says that the cloud refuses."""
+        """Make the Node, unless the demand's script says otherwise."""
         if spec.instance_type.lower() not in self._skus:
             raise ProviderError(FailureCode.INVALID_REQUEST, f"there is no machine size {spec.instance_type!r}")
-        self._script.play(spec.name, spec.parameters)
+        script = Script.of(spec.parameters, self._settings)
+        try:
+            node = await self._scripted(spec, script)
+        except KubeError as error:
+            raise _refusal(error) from error
+        return instance_of(node, datetime.now(UTC))
+
+    async def _scripted(self, spec: InstanceSpec, script: Script) -> JsonObject:
         now = datetime.now(UTC)
-        booted_at = now + timedelta(seconds=self._script.boot_seconds(spec.parameters))
-        node = await self._made(spec, new_node(spec, now, booted_at))
+        booted_at = now + timedelta(seconds=script.boot_seconds)
+        await self._faults.refuse(spec, script)
+        wanted = new_node(spec, now, booted_at, await self._faults.fate(spec, script, booted_at))
+        await self._faults.be_late(spec, script, wanted)
+        node = await self._made(spec, wanted)
         self._nodes.remember(node)
-        return instance_of(node, now)
+        await self._faults.crash(spec, script)
+        return node
 
     async def _made(self, spec: InstanceSpec, node: JsonObject) -> JsonObject:
         try:
             return await self._kube.create(NODES, node)
         except Conflict:
-            found = await self._found(spec.name)
+            found = await self._kube.get(ObjectRef(NODES, spec.name))
             if found is None or not is_machine(found):
                 text = f"a node named {spec.name} is there, and it is none of the fake cloud's"
                 raise ProviderError(FailureCode.INTERNAL, text) from None
             return found
-        except KubeError as error:
-            raise _refusal(error) from error
-
-    async def _found(self, name: str) -> JsonObject | None:
-        try:
-            return await self._kube.get(ObjectRef(NODES, name))
-        except KubeError as error:
-            raise _refusal(error) from error
 
     async def delete(self, instance: Instance) -> None:
         """Delete the pods, which nothing else would end, then the lease, then the Node that is the record."""
@@ -98,10 +104,11 @@ class FakeProvider:
             raise _refusal(error) from error
 
     async def run(self) -> None:
-        """Act the machines and the pods."""
+        """Act the machines, the pods, and what befalls them."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keeper.run())
             group.create_task(self._walker.run())
+            group.create_task(self._faults.run())
 
     async def problem(self) -> str | None:
         """Whether pods are followed."""
@@ -122,4 +129,4 @@ def _refusal(error: KubeError) -> ProviderError:
 
 async def make(context: Context) -> FakeProvider:
     """For the registry."""
-    return FakeProvider(context.kube, context.nodes, from_environment(FakeSettings))
+    return FakeProvider(context.kube, context.nodes, from_environment(FakeSettings), context.name or "fake")

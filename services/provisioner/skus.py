@@ -1,4 +1,4 @@
-"""The machine sizes of the known clouds, from the tables in `presets/`: what the fake cloud offers."""
+"""The machine sizes of the known clouds, from the tables in `presets/`: what a provider offers by default."""
 
 from __future__ import annotations
 

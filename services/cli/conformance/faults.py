@@ -1,0 +1,71 @@
+"""The faults that a provider's cloud can be made to show, so that the suite can ask how they are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from services.contracts.base import Contract
+
+
+class FaultName(StrEnum):
+    """The faults that scenarios ask for; the keys of a faults file."""
+
+    QUOTA = "quota"
+    CAPACITY = "capacity"
+    THROTTLING = "throttling"
+    UNAUTHORIZED = "unauthorized"
+    LATE = "late"
+    CRASH = "crash"
+    VANISH = "vanish"
+
+
+class Fault(Contract):
+    """How a fault is brought about: by a demand's `parameters` or `instanceType`, or by commands around it.
+
+    Commands are run by a shell, `before` the demand and `after` the fault was reported.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    parameters: dict[str, str] = Field(default_factory=dict)
+    instance_type: str | None = None
+    before: str | None = None
+    after: str | None = None
+
+
+Faults = Mapping[FaultName, Fault]
+_FILE: Final = TypeAdapter(dict[FaultName, Fault])
+
+_FAKE: Final = {
+    FaultName.QUOTA: {"fail": "QuotaExceeded"},
+    FaultName.CAPACITY: {"fail": "InsufficientCapacity"},
+    FaultName.UNAUTHORIZED: {"fail": "Unauthorized"},
+    FaultName.THROTTLING: {"fail": "Throttled", "fail-times": "1", "retry-after": "3"},
+    FaultName.LATE: {"late-seconds": "5"},
+    FaultName.VANISH: {"vanish-after-seconds": "1"},
+}
+BUILT_IN: Final[Mapping[str, Faults]] = {
+    "fake": {name: Fault(parameters=parameters) for name, parameters in _FAKE.items()}
+}
+"""What the suite knows of providers by itself. A crash is asked for only by a file: somebody must start it again."""
+
+
+class BadFaults(Exception):
+    """The faults file cannot be read; the message says why."""
+
+
+def read_faults(path: Path) -> Faults:
+    """Read a faults file, YAML or JSON. Raises `BadFaults`."""
+    try:
+        return _FILE.validate_python(yaml.safe_load(path.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadFaults(f"{path} cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadFaults(f"{path}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from error

@@ -1,0 +1,197 @@
+"""The calls to Azure Resource Manager. Each is one request: nothing is polled here, and nothing tried again.
+
+Sizes and quota are read through the same client: azure-mgmt-compute would cost 80 MiB of memory and two seconds of
+processor time at the start, for two lists that are plain JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from azure.core import MatchConditions
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline import PipelineResponse
+from azure.core.pipeline.policies import AsyncRetryPolicy
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+from azure.identity.aio import DefaultAzureCredential
+from azure.mgmt.containerservice.aio import ContainerServiceClient
+from azure.mgmt.containerservice.models import AgentPool, AgentPoolManagedClusterAgentPoolProfileProperties
+
+from services.chassis.kube import JsonObject, dig_dicts, dig_str
+from services.contracts.errors import FailureCode, ProviderError
+from services.provisioner.providers.azure.refusal import PARENT_MISSING
+from services.provisioner.providers.azure.settings import AzureSettings
+from services.provisioner.providers.azure.translate import Refused, translated
+
+SKUS_VERSION: Final = "2021-07-01"
+USAGES_VERSION: Final = "2024-07-01"
+PAGES: Final = 100
+"""A list with more pages than this is taken for one that never ends."""
+
+
+def credential(settings: AzureSettings) -> AsyncTokenCredential:
+    """Workload identity, managed identity, a service principal in AZURE_*, or the login of the `az` command."""
+    return DefaultAzureCredential(
+        exclude_shared_token_cache_credential=True,
+        exclude_visual_studio_code_credential=True,
+        exclude_powershell_credential=True,
+        exclude_developer_cli_credential=True,
+        connection_verify=_verify(settings),
+        connection_timeout=settings.call_seconds,
+        read_timeout=settings.call_seconds,
+        retry_total=0,
+    )
+
+
+class Arm:
+    """The agent pools of one cluster. Every method raises `ProviderError`, and nothing else."""
+
+    def __init__(self, settings: AzureSettings, tokens: AsyncTokenCredential) -> None:
+        self._settings = settings
+        self._tokens = tokens
+        self._client = ContainerServiceClient(
+            tokens,
+            settings.subscription_id,
+            settings.endpoint,
+            api_version=settings.api_version,
+            credential_scopes=[settings.scope],
+            retry_policy=AsyncRetryPolicy.no_retries(),
+            connection_verify=_verify(settings),
+            connection_timeout=settings.call_seconds,
+            read_timeout=settings.call_seconds,
+        )
+        # Only ever off for an endpoint on this machine: the settings see to that.
+        self._https = not settings.plain_http
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+        await self._tokens.close()
+
+    async def pools(self) -> tuple[AgentPool, ...]:
+        """All pools of the cluster, whoever's they are."""
+        with translated("list the agent pools"):
+            found = self._client.agent_pools.list(
+                self._settings.resource_group, self._settings.cluster, enforce_https=self._https
+            )
+            return tuple([_checked(pool) async for pool in found])
+
+    async def get(self, name: str) -> AgentPool | None:
+        """The pool; None if there is none of that name."""
+        try:
+            with translated("read an agent pool"):
+                found = await self._client.agent_pools.get(
+                    self._settings.resource_group, self._settings.cluster, name, enforce_https=self._https
+                )
+                return _checked(found)
+        except Refused as refused:
+            if _is_missing(refused):
+                return None
+            raise
+
+    async def create(self, name: str, pool: AgentPool) -> tuple[AgentPool, str]:
+        """Ask for a pool that must not be there yet. Returns it as accepted, and where its operation can be read."""
+        answered: list[AsyncHttpResponse] = []
+
+        def see(response: PipelineResponse[HttpRequest, AsyncHttpResponse]) -> None:
+            answered.append(response.http_response)
+
+        with translated("create an agent pool"):
+            poller = await self._client.agent_pools.begin_create_or_update(
+                self._settings.resource_group,
+                self._settings.cluster,
+                name,
+                pool,
+                match_condition=MatchConditions.IfMissing,
+                polling=False,
+                raw_response_hook=see,
+                enforce_https=self._https,
+            )
+            accepted = _checked(await poller.result())
+        return accepted, answered[-1].headers.get("Azure-AsyncOperation", "") if answered else ""
+
+    async def delete(self, name: str) -> None:
+        """Ask for a pool to be deleted. One that is not there is no error.
+
+        Disruption budgets are not waited for: the loop lets go only of machines that nobody needs any more.
+        """
+        try:
+            with translated("delete an agent pool"):
+                await self._client.agent_pools.begin_delete(
+                    self._settings.resource_group,
+                    self._settings.cluster,
+                    name,
+                    ignore_pod_disruption_budget=True,
+                    polling=False,
+                    enforce_https=self._https,
+                )
+        except Refused as refused:
+            if not _is_missing(refused):
+                raise
+
+    async def operation(self, url: str) -> JsonObject:
+        """The state of a long-running operation: {"status": ..., "error": ...}."""
+        return await self._json(url, "read an operation")
+
+    async def skus(self) -> list[JsonObject]:
+        """The resource SKUs of the region. Azure filters by place, and by nothing else."""
+        url = (
+            f"{self._of_compute()}/skus?api-version={SKUS_VERSION}"
+            f"&$filter=location%20eq%20%27{self._settings.region}%27"
+        )
+        return [sku async for sku in self._pages(url, "read the machine sizes")]
+
+    async def usages(self) -> list[JsonObject]:
+        """The quota of the region, and what is used of it."""
+        url = f"{self._of_compute()}/locations/{self._settings.region}/usages?api-version={USAGES_VERSION}"
+        return [usage async for usage in self._pages(url, "read the quota")]
+
+    def _of_compute(self) -> str:
+        settings = self._settings
+        return f"{settings.endpoint}/subscriptions/{settings.subscription_id}/providers/Microsoft.Compute"
+
+    async def _pages(self, url: str, what: str) -> AsyncIterator[JsonObject]:
+        for _ in range(PAGES):
+            page = await self._json(url, what)
+            for item in dig_dicts(page, "value"):
+                yield item
+            url = dig_str(page, "nextLink")
+            if not url:
+                return
+        raise ProviderError(FailureCode.INTERNAL, f"Azure's answer to {what} has more than {PAGES} pages")
+
+    async def _json(self, url: str, what: str) -> JsonObject:
+        if urlsplit(url)[:2] != urlsplit(self._settings.endpoint)[:2]:
+            raise ProviderError(
+                FailureCode.INTERNAL, f"Azure, asked to {what}, points to another host; it gets no token"
+            )
+        with translated(what):
+            response = await self._client.send_request(HttpRequest("GET", url), enforce_https=self._https)
+            if not 200 <= response.status_code < 300:
+                raise HttpResponseError(response=response)
+            found = response.json()
+            if not isinstance(found, dict):
+                raise TypeError("no JSON object")
+            return found
+
+
+def _checked(pool: object) -> AgentPool:
+    """The SDK believes whatever JSON comes; a proxy's page, or half an answer, must not pass for a pool."""
+    properties = pool.properties if isinstance(pool, AgentPool) else None
+    if not isinstance(pool, AgentPool) or not isinstance(properties, AgentPoolManagedClusterAgentPoolProfileProperties):
+        raise TypeError("an agent pool without properties")
+    if not isinstance(pool.name, str) or not isinstance(properties.tags or {}, Mapping):
+        raise TypeError("an agent pool without a name, or with tags that are none")
+    return pool
+
+
+def _is_missing(refused: Refused) -> bool:
+    """Whether the pool itself is missing, and not what it would be in."""
+    return refused.status == 404 and not refused.refusal.codes_in(PARENT_MISSING)
+
+
+def _verify(settings: AzureSettings) -> bool | str:
+    return str(settings.ca_file) if settings.ca_file else True

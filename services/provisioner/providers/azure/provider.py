@@ -1,0 +1,180 @@
+"""AKS agent pools as machines: one pool of one node for each, as Azure's own provisioner of GPU nodes makes them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.mgmt.containerservice.models import AgentPool
+from pydantic import ValidationError
+
+from services.chassis.kube import NODES, KubeError, dig_str
+from services.contracts.errors import FailureCode, ProviderError
+from services.contracts.offers import Offer
+from services.provisioner.node_facts import NodeFacts, facts
+from services.provisioner.provider import Instance, InstanceSpec, InstanceState, Key
+from services.provisioner.providers.azure import naming, parameters, pools
+from services.provisioner.providers.azure.arm import Arm, credential
+from services.provisioner.providers.azure.readings import Cached, MarketReader, Operations
+from services.provisioner.providers.azure.settings import AzureSettings, what_is_wrong
+from services.provisioner.providers.azure.table import load_table
+from services.provisioner.providers.azure.translate import Refused
+from services.provisioner.registry import Context
+
+log = logging.getLogger(__name__)
+
+_SPENT = (FailureCode.QUOTA_EXCEEDED, FailureCode.INSUFFICIENT_CAPACITY)
+_MISCONFIGURED = (FailureCode.UNAUTHORIZED, FailureCode.NOT_FOUND)
+
+
+class AzureProvider:
+    """What is asked for is submitted, never waited for; `list` shows how far it is. All state is Azure's."""
+
+    name = "azure"
+    simulated = False
+    owns_nodes = True
+
+    def __init__(self, context: Context, settings: AzureSettings, tokens: AsyncTokenCredential) -> None:
+        self._context = context
+        self._settings = settings
+        self._arm = Arm(settings, tokens)
+        self._pools = Cached(self._arm.pools, settings.list_seconds)
+        self._market = MarketReader(self._arm, settings)
+        self._operations = Operations(self._arm)
+        self._table = load_table()
+        self._problem: str | None = None
+
+    async def offers(self) -> tuple[Offer, ...]:
+        """The sizes that are sold in the region, with how many more the quota allows."""
+        market = await self._market.get()
+        zones = parameters.zones_in(self._settings.zones)
+        return market.offers(self._table, spot=self._settings.spot, zones=zones)
+
+    async def list(self, workspace: Key | None = None) -> tuple[Instance, ...]:
+        """The pools with our tags. Other people's pools are passed over."""
+        try:
+            found = await self._pools.get()
+        except ProviderError as error:
+            self._problem = error.message if error.code in _MISCONFIGURED else None
+            raise
+        self._problem = None
+        ours = [pool for pool in found if pools.is_ours(pool) and workspace in (None, _key(pool))]
+        nodes = await self._nodes(ours)
+        return tuple([await self._instance(pool, nodes.get(pool.name or "")) for pool in ours])
+
+    async def create(self, spec: InstanceSpec) -> Instance:
+        """Submit a new pool, or adopt the one that is there."""
+        wishes = parameters.read(spec.parameters, self._settings)
+        name = naming.pool_name(spec.name)
+        if (found := await self._arm.get(name)) is not None:
+            return await self._adopted(spec, found)
+        wanted = pools.new_pool(spec, wishes, self._settings, self._market.last, datetime.now(UTC))
+        self._pools.forget()
+        try:
+            accepted, operation = await self._arm.create(name, wanted)
+        except Refused as refused:
+            return await self._refused(spec, name, refused)
+        finally:
+            # Whatever has come back, or has not: the pool may be there now.
+            self._pools.forget()
+        self._operations.note(name, operation)
+        return await self._adopted(spec, accepted)
+
+    async def delete(self, instance: Instance) -> None:
+        """Submit the deletion."""
+        try:
+            await self._arm.delete(instance.id)
+        except Refused as refused:
+            if not refused.busy or not await self._is_going(instance.id):
+                raise
+        finally:
+            self._pools.forget()
+        self._operations.forget(instance.id)
+        self._market.forget()
+
+    async def run(self) -> None:
+        """Nothing to do but to close the connections at the end."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.close()
+
+    async def problem(self) -> str | None:
+        """What only a person can change: credentials, permissions, the cluster's name."""
+        return self._problem
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._arm.close()
+
+    async def _refused(self, spec: InstanceSpec, name: str, refused: Refused) -> Instance:
+        """Somebody may have been faster (412), or have asked for the very same (409): then it is adopted."""
+        if refused.busy or refused.status in (409, 412):
+            found = await self._arm.get(name)
+            if found is not None:
+                return await self._adopted(spec, found)
+        if refused.code in _SPENT:
+            self._market.forget()
+        raise refused
+
+    async def _adopted(self, spec: InstanceSpec, pool: AgentPool) -> Instance:
+        """The machine that a pool is. Two workspaces whose names give one pool's name must not share it."""
+        tags = pools.tags_of(pool)
+        if naming.owner_in(tags) != spec.owner or naming.instance_in(tags) != spec.name:
+            whose = naming.instance_in(tags) or "nobody that Kaito Bus knows"
+            text = f"agent pool {naming.pool_name(spec.name)} is there already and belongs to {whose}; it is left alone"
+            raise ProviderError(FailureCode.INTERNAL, text)
+        nodes = await self._nodes([pool])
+        return await self._instance(pool, nodes.get(pool.name or ""))
+
+    async def _is_going(self, name: str) -> bool:
+        found = await self._arm.get(name)
+        return found is None or pools.status_of(found) == InstanceState.DELETING
+
+    async def _instance(self, pool: AgentPool, node: NodeFacts | None) -> Instance:
+        error = pools.own_error(pool) if pools.is_failed(pool) else None
+        if error is None and pools.is_failed(pool):
+            error = await self._operations.error(pool.name or "")
+        launched = timedelta(seconds=self._settings.launched_seconds)
+        return pools.instance_of(pool, node, error, launched, datetime.now(UTC))
+
+    async def _nodes(self, wanted: Sequence[AgentPool]) -> dict[str, NodeFacts]:
+        """The nodes, by pool. They join with our labels, so the watch has them; without, the API server is asked."""
+        known = {pool: facts(n) for n in self._context.nodes.all() if (pool := _pool_of(n))}
+        lacking = [pool.name for pool in wanted if pool.name and pool.name not in known and _should_have_node(pool)]
+        if not lacking:
+            return known
+        try:
+            found = await self._context.kube.list(NODES, labels=f"{naming.AGENT_POOL} in ({','.join(lacking)})")
+        except KubeError as error:
+            # Not to know a node is not to have seen that there is none: a machine could be given up for it.
+            text = f"the API server does not say which nodes the agent pools have: {error}"
+            raise ProviderError(FailureCode.INTERNAL, text) from error
+        return known | {_pool_of(node): facts(node) for node in found.items}
+
+
+def _key(pool: AgentPool) -> Key | None:
+    owner = naming.owner_in(pools.tags_of(pool))
+    return owner.key if owner else None
+
+
+def _pool_of(node: dict[str, object]) -> str:
+    return dig_str(node, "metadata", "labels", naming.AGENT_POOL)
+
+
+def _should_have_node(pool: AgentPool) -> bool:
+    return pools.status_of(pool) not in ("creating", "deleting")
+
+
+async def make(context: Context) -> AzureProvider:
+    """For the registry. Ends the process, in a sentence, where settings are missing."""
+    try:
+        settings = AzureSettings()
+    except ValidationError as error:
+        raise SystemExit(f"the provisioner cannot start: {what_is_wrong(error)}") from None
+    # The SDK tells every request at INFO.
+    logging.getLogger("azure").setLevel(logging.WARNING)
+    return AzureProvider(context, settings, credential(settings))

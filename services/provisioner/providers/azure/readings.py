@@ -1,0 +1,148 @@
+"""What is read from Azure once for everyone: the list of pools for moments, sizes and quota for minutes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, Generic, TypeVar
+
+from services.chassis.kube import JsonObject, dig_dict, dig_str
+from services.contracts.errors import ProviderError
+from services.provisioner.providers.azure.arm import Arm
+from services.provisioner.providers.azure.market import Market, Size, read_left, read_sizes
+from services.provisioner.providers.azure.refusal import Refusal, read
+from services.provisioner.providers.azure.settings import AzureSettings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+REMEMBERED: Final = 1000
+"""Operations whose address is kept."""
+
+
+class Cached(Generic[T]):
+    """The last answer to a question, for as long as it is good. Many who ask at once are one question."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]], seconds: float) -> None:
+        self._ask = ask
+        self._seconds = seconds
+        self._lock = asyncio.Lock()
+        self._answer: tuple[float, T] | None = None
+        self._changes = 0
+
+    async def get(self) -> T:
+        """The answer. Raises what the question raises; then the next to ask asks anew."""
+        async with self._lock:
+            if self._answer and time.monotonic() < self._answer[0]:
+                return self._answer[1]
+            before = self._changes
+            found = await self._ask()
+            # What was asked before a change may not show it.
+            self._answer = (time.monotonic() + self._seconds, found) if before == self._changes else None
+            return found
+
+    def forget(self) -> None:
+        """Take note that we have changed what is asked about."""
+        self._changes += 1
+        self._answer = None
+
+
+class MarketReader:
+    """Sizes and quota. What this identity may not read is left open, and said once."""
+
+    def __init__(self, arm: Arm, settings: AzureSettings) -> None:
+        self._arm = arm
+        self._region = settings.region
+        self._cached = Cached(self._read, settings.market_seconds)
+        self._said: dict[str, str] = {}
+        self.last = Market()
+        """As it was read last, for those who cannot wait."""
+
+    async def get(self) -> Market:
+        """The market as it was some minutes ago at most."""
+        return await self._cached.get()
+
+    def forget(self) -> None:
+        """The next offers are to be made from fresh figures: the quota has been found used up, or was given back."""
+        self._cached.forget()
+
+    async def _read(self) -> Market:
+        last = self.last
+        self.last = Market(
+            sizes=await self._tried("sizes", self._sizes, last.sizes),
+            left=await self._tried("quota", self._left, last.left),
+        )
+        return self.last
+
+    async def _sizes(self) -> dict[str, Size]:
+        return read_sizes(await self._arm.skus(), self._region)
+
+    async def _left(self) -> dict[str, int]:
+        return read_left(await self._arm.usages())
+
+    async def _tried(self, what: str, ask: Callable[[], Awaitable[T]], last: T | None) -> T | None:
+        """The answer; the last one after a fault that passes, and then it is asked again soon."""
+        try:
+            found = await ask()
+        except ProviderError as error:
+            if self._said.get(what) != error.code:
+                log.warning("the %s of region %s cannot be read: %s. %s", what, self._region, error.message, _SO[what])
+            self._said[what] = error.code
+            if not error.code.passes:
+                return None
+            self.forget()
+            return last
+        self._said.pop(what, None)
+        return found
+
+
+_SO: Final = {
+    "sizes": "All sizes of the table are offered, sold there or not; the role needs Microsoft.Compute/skus/read.",
+    "quota": "How many machines can be had is not told; the role needs Microsoft.Compute/locations/usages/read.",
+}
+
+
+class Operations:
+    """Where Azure tells how the creation of a pool ended, for pools that do not keep their error themselves.
+
+    Only this process knows the addresses. After a restart a pool's own word is all there is.
+    """
+
+    def __init__(self, arm: Arm) -> None:
+        self._arm = arm
+        self._urls: dict[str, str] = {}
+        self._errors: dict[str, Refusal] = {}
+
+    def note(self, pool: str, url: str) -> None:
+        """Keep the address of a pool's creation."""
+        self.forget(pool)
+        if url:
+            self._urls[pool] = url
+        while len(self._urls) > REMEMBERED:
+            self.forget(next(iter(self._urls)))
+
+    def forget(self, pool: str) -> None:
+        """The pool is being deleted."""
+        self._urls.pop(pool, None)
+        self._errors.pop(pool, None)
+
+    async def error(self, pool: str) -> Refusal | None:
+        """Why the creation failed; None where that is not known."""
+        if pool not in self._errors and pool in self._urls:
+            try:
+                found = _error(await self._arm.operation(self._urls[pool]))
+            except ProviderError as error:
+                log.info("Azure does not say why a pool has failed", extra={"pool": pool, "reason": error.message})
+                return None
+            if found:
+                self._errors[pool] = found
+        return self._errors.get(pool)
+
+
+def _error(operation: JsonObject) -> Refusal | None:
+    """The error of an operation that has failed."""
+    if dig_str(operation, "status").lower() not in ("failed", "canceled") or not dig_dict(operation, "error"):
+        return None
+    return read(operation)

@@ -1,0 +1,70 @@
+"""What goes wrong: answers that are played instead of the real ones, by kind of call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from aiohttp import web
+
+JsonObject = dict[str, object]
+
+
+class Play(NamedTuple):
+    """One answer. Without a status the call is never answered; with `after` it is obeyed first, then answered so."""
+
+    status: int | None
+    body: object = None
+    headers: Mapping[str, str] = MappingProxyType({})
+    after: bool = False
+
+
+class Script:
+    """Kinds of calls: token, list, get, create, delete, operation, skus, usages."""
+
+    def __init__(self) -> None:
+        self._plays: dict[str, deque[Play]] = {}
+        self._closing = asyncio.Event()
+
+    def refuse(
+        self,
+        kind: str,
+        status: int,
+        code: str,
+        message: str = "",
+        *,
+        times: int = 1,
+        flat: bool = False,
+        **headers: str,
+    ) -> None:
+        """The next calls are refused. `flat` is the shape in which AKS itself answers, without "error" around it."""
+        error = {"code": code, "message": message or "in its own words"}
+        body = {**error, "details": None, "subcode": ""} if flat else {"error": error}
+        self.play(kind, Play(status, body, {k.replace("_", "-"): v for k, v in headers.items()}), times)
+
+    def play(self, kind: str, play: Play, times: int = 1) -> None:
+        """The next calls are answered so."""
+        self._plays.setdefault(kind, deque()).extend([play] * times)
+
+    def hang(self, kind: str, times: int = 1, *, after: bool = False) -> None:
+        """The next calls get no answer. With `after` they are obeyed all the same."""
+        self.play(kind, Play(None, after=after), times)
+
+    def next(self, kind: str) -> Play | None:
+        plays = self._plays.get(kind)
+        return plays.popleft() if plays else None
+
+    async def answer(self, play: Play) -> web.StreamResponse:
+        if play.status is None:
+            await self._closing.wait()
+            raise web.HTTPServiceUnavailable
+        if isinstance(play.body, str):
+            return web.Response(text=play.body, status=play.status, headers=dict(play.headers))
+        return web.json_response(play.body, status=play.status, headers=dict(play.headers))
+
+    def close(self) -> None:
+        """Let go of all calls that hang."""
+        self._closing.set()

@@ -1,0 +1,1 @@
+"""Every provisioner of ours under the suite that is public: `kaitobus conformance`."""

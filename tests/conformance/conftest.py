@@ -1,0 +1,38 @@
+"""The control plane of the other tests, and a nats-server of each test's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.conformance.under_test import Place
+from tests.integration.conftest import NatsServer
+from tests.kubernetes.conftest import control_plane, kubectl
+from tests.kubernetes.provisioner_fixtures import installed
+
+__all__ = ["control_plane", "installed", "kubectl"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A run of the whole suite takes minutes; the first session may have to build Kubernetes on top."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(400, func_only=True))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    server = NatsServer(tmp_path / "jetstream")
+    await server.start()
+    yield server
+    await server.kill()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def place(nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[Place]:
+    """Where provisioners are put under test; all that runs there ends with the test."""
+    async with Place(nats_server.url, tmp_path) as place:
+        yield place

@@ -1,0 +1,290 @@
+"""What the provider `aws` makes of AWS's errors and troubles, as they come over the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+
+import boto3
+import pytest
+
+from services.contracts.errors import FailureCode, ProviderError
+from services.provisioner.bounded import Bounded
+from services.provisioner.nodes import Nodes
+from services.provisioner.provider import InstanceState
+from services.provisioner.providers.aws import AwsProvider
+from services.provisioner.providers.aws.health import CODES
+from services.provisioner.providers.aws.settings import AwsSettings
+from tests.integration.aws_front import REGION, SILENCE, AwsFront, Reply, ec2_error, eks_error, typed_error
+from tests.integration.test_aws import NAME, OWNER, cloud, moto, node, nodes, provider, spec
+
+__all__ = ["cloud", "moto", "nodes", "provider"]
+
+CREATE, LIST, DESCRIBE, DELETE = "POST /clusters", "GET .*/node-groups ", "GET .*/node-groups/", "DELETE "
+OFFERINGS = "DescribeInstanceTypeOfferings"
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (eks_error("ResourceLimitExceededException", "You've reached the limit of 30 node groups"), "QuotaExceeded"),
+        (eks_error("InvalidParameterException", "The following supplied instance types do not exist: [g6]"),
+         "InvalidRequest"),
+        (eks_error("InvalidRequestException", "Cluster is not in ACTIVE state"), "InvalidRequest"),
+        (eks_error("ResourceNotFoundException", "No cluster found for name: models.", 404), "NotFound"),
+        (eks_error("AccessDeniedException", "User: x is not authorized to perform: eks:CreateNodegroup", 403),
+         "Unauthorized"),
+        (typed_error("ExpiredTokenException", "The security token included in the request is expired", 403),
+         "Unauthorized"),
+        (typed_error("ExpiredToken", "The provided token has expired.", 400), "Unauthorized"),
+        (typed_error("UnrecognizedClientException", "The security token included in the request is invalid.", 403),
+         "Unauthorized"),
+        (typed_error("InvalidSignatureException", "Signature expired: 20260101T120000Z is now earlier than", 403),
+         "Unauthorized"),
+        (typed_error("ThrottlingException", "Rate exceeded", 429), "Throttled"),
+        (eks_error("ServerException", "An internal error has occurred", 500), "Internal"),
+        (eks_error("ServiceUnavailableException", "Service is unavailable", 503), "Internal"),
+        (eks_error("NeverHeardOfException", "You are holding it wrong", 400), "InvalidRequest"),
+        (eks_error("NeverHeardOfException", "No", 403), "Unauthorized"),
+    ],
+)  # fmt: skip
+async def test_a_refusal_keeps_awss_words_and_gets_our_code(
+    provider: AwsProvider, cloud: AwsFront, reply: Reply, code: str
+) -> None:
+    cloud.always(CREATE, reply)
+    with pytest.raises(ProviderError) as caught:
+        await provider.create(spec())
+    said = json.loads(reply.body)["message"]
+    assert caught.value.code == code
+    assert caught.value.message.startswith(said)
+    assert await provider.list() == ()
+
+
+async def test_the_pause_that_aws_asks_for_is_handed_on(provider: AwsProvider, cloud: AwsFront) -> None:
+    cloud.always(LIST, eks_error("ThrottlingException", "Rate exceeded", 429, **{"Retry-After": "7"}))
+    with pytest.raises(ProviderError) as caught:
+        await provider.list()
+    assert (caught.value.code, caught.value.retry_after) == (FailureCode.THROTTLED, 7.0)
+    assert len(cloud.seen) == 2, "the SDK tries once more, and no oftener"
+
+
+async def test_one_hiccup_is_not_seen(provider: AwsProvider, cloud: AwsFront) -> None:
+    cloud.script(CREATE, eks_error("ServerException", "try again", 500))
+    assert (await provider.create(spec())).name == NAME
+    first, second = cloud.requests("POST")
+    assert first.body == second.body, "the same token: EKS knows it for a repetition"
+
+
+async def test_an_answer_that_is_lost_leaves_one_machine(provider: AwsProvider, cloud: AwsFront, nodes: Nodes) -> None:
+    hasty = AwsProvider(AwsSettings(request_seconds=0.3), nodes)
+    cloud.always(DESCRIBE, SILENCE)
+    await provider.create(spec())
+    with pytest.raises(ProviderError) as caught:
+        await hasty.create(spec())
+    assert caught.value.code is FailureCode.TIMEOUT
+    cloud._always.clear()
+    assert (await hasty.create(spec())).name == NAME
+    assert len(await hasty.list()) == 1
+
+
+async def test_a_cluster_that_is_not_there_is_named(
+    cloud: AwsFront, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAITOBUS_AWS_CLUSTER", "nowhere")
+    lost = AwsProvider(AwsSettings(), nodes)
+    # moto looks for the cluster when a group is made, but not when groups are listed.
+    cloud.always(LIST, eks_error("ResourceNotFoundException", "No cluster found for name: nowhere.", 404))
+    for call in (lost.list, lambda: lost.create(spec())):
+        with pytest.raises(ProviderError, match="No cluster found for name: nowhere") as caught:
+            await call()
+        assert caught.value.code is FailureCode.NOT_FOUND
+
+
+async def test_a_session_token_is_never_repeated(provider: AwsProvider, cloud: AwsFront) -> None:
+    text = "The request signature we calculated does not match. The Canonical String for this request should have been"
+    cloud.always(LIST, typed_error("InvalidSignatureException", f"{text} x-amz-security-token:SECRET", 403))
+    with pytest.raises(ProviderError, match="does not match") as caught:
+        await provider.list()
+    assert "SECRET" not in caught.value.message
+
+
+async def test_without_credentials_the_sdk_says_so(
+    provider: AwsProvider, cloud: AwsFront, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(ProviderError, match="Unable to locate credentials") as caught:
+        await provider.list()
+    assert caught.value.code is FailureCode.UNAUTHORIZED
+
+
+async def test_without_a_region_it_is_said_what_to_set(
+    cloud: AwsFront, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    with pytest.raises(ProviderError, match="Set AWS_REGION") as caught:
+        await AwsProvider(AwsSettings(), nodes).list()
+    assert caught.value.code is FailureCode.INVALID_REQUEST
+
+
+async def test_an_answer_that_is_none_of_awss_is_an_internal_error(provider: AwsProvider, cloud: AwsFront) -> None:
+    cloud.always(LIST, Reply(200, "<html>the proxy's login page</html>"))
+    with pytest.raises(ProviderError) as caught:
+        await provider.list()
+    assert caught.value.code is FailureCode.INTERNAL
+
+
+async def test_a_silent_cloud_ends_in_a_time_out_and_blocks_nothing(cloud: AwsFront, nodes: Nodes) -> None:
+    silent = AwsProvider(AwsSettings(request_seconds=0.4), nodes)
+    assert await silent.list() == (), "the SDK has read its tables"
+    cloud.always("", SILENCE)
+    call = asyncio.create_task(silent.list())
+    longest, last = 0.0, time.monotonic()
+    while not call.done():
+        await asyncio.wait({call}, timeout=0.01)
+        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    with pytest.raises(ProviderError, match="timeout") as caught:
+        call.result()
+    assert caught.value.code is FailureCode.TIMEOUT
+    assert longest < 0.3
+
+
+async def test_the_loops_own_time_limit_holds_too(cloud: AwsFront, nodes: Nodes) -> None:
+    cloud.always("", SILENCE)
+    silent = AwsProvider(AwsSettings(request_seconds=1), nodes)
+    bounded = Bounded(silent, at_once=8, changes_per_second=50, seconds=0.2)
+    with pytest.raises(ProviderError, match=r"aws did not answer to list within 0\.2 s"):
+        await bounded.list()
+
+
+# -- taking down
+
+
+async def test_a_group_that_goes_already_is_no_error(provider: AwsProvider, cloud: AwsFront) -> None:
+    made = await provider.create(spec())
+    cloud.change(NAME, status="DELETING")
+    cloud.always(DELETE, eks_error("ResourceInUseException", "NodeGroup is already being deleted", 409))
+    await provider.delete(made)
+    assert [machine.state for machine in await provider.list()] == [InstanceState.DELETING]
+
+
+async def test_a_group_that_cannot_go_yet_is_told_of(provider: AwsProvider, cloud: AwsFront) -> None:
+    made = await provider.create(spec())
+    cloud.always(DELETE, eks_error("ResourceInUseException", "NodeGroup has an update in progress", 409))
+    with pytest.raises(ProviderError, match="update in progress") as caught:
+        await provider.delete(made)
+    assert caught.value.code.passes
+
+
+async def test_a_group_that_vanishes_between_list_and_describe_is_gone(provider: AwsProvider, cloud: AwsFront) -> None:
+    await provider.create(spec())
+    cloud.always(DESCRIBE, eks_error("ResourceNotFoundException", "No node group found", 404))
+    assert await provider.list(OWNER.key) == ()
+
+
+# -- health
+
+
+def issue(code: str, message: str = "words", *ids: str) -> dict[str, object]:
+    return {"issues": [{"code": code, "message": message, "resourceIds": list(ids)}]}
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "expected"),
+    [
+        ("AsgInstanceLaunchFailures", "Could not launch On-Demand Instances. VcpuLimitExceeded - You have requested "
+         "more vCPU capacity than your current vCPU limit of 0 allows.", "QuotaExceeded"),
+        ("AsgInstanceLaunchFailures", "Could not launch On-Demand Instances. InsufficientInstanceCapacity - We "
+         "currently do not have sufficient p5.48xlarge capacity.", "InsufficientCapacity"),
+        ("AsgInstanceLaunchFailures", "Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill.",
+         "InsufficientCapacity"),
+        ("AsgInstanceLaunchFailures", "You are not authorized. UnauthorizedOperation - encoded", "Unauthorized"),
+        ("InstanceLimitExceeded", "Your AWS account cannot launch more", "QuotaExceeded"),
+        ("InsufficientFreeAddresses", "The subnets have no free addresses", "InsufficientCapacity"),
+        ("Ec2SubnetNotFound", "The subnet ID does not exist", "NotFound"),
+        ("AccessDenied", "EKS may not authenticate", "Unauthorized"),
+        ("NodeCreationFailure", "Instances failed to join the kubernetes cluster", "Timeout"),
+    ],
+)  # fmt: skip
+async def test_a_failed_group_says_why_in_awss_words(
+    provider: AwsProvider, cloud: AwsFront, code: str, message: str, expected: str
+) -> None:
+    await provider.create(spec())
+    cloud.change(NAME, status="CREATE_FAILED", health=issue(code, message, "asg-1"))
+    (failed,) = await provider.list()
+    assert failed.state is InstanceState.FAILED
+    assert failed.failure is not None
+    assert (failed.failure.code, failed.failure.instance_type) == (expected, "g6.xlarge")
+    assert failed.failure.message == f"{message} ({code}: asg-1)"
+
+
+async def test_a_reason_that_will_not_pass_ends_the_wait_at_once(provider: AwsProvider, cloud: AwsFront) -> None:
+    await provider.create(spec())
+    cloud.change(NAME, status="CREATING", health=issue("InstanceLimitExceeded"))
+    (failed,) = await provider.list()
+    assert failed.state is InstanceState.FAILED
+
+
+async def test_one_that_may_pass_is_told_of_while_it_lasts(provider: AwsProvider, cloud: AwsFront) -> None:
+    await provider.create(spec())
+    cloud.change(NAME, status="CREATING", health=issue("ClusterUnreachable", "cannot reach"))
+    (waiting,) = await provider.list()
+    assert (waiting.state, waiting.failure) == (InstanceState.CREATING, None)
+    assert waiting.detail == "is CREATING at EKS (cannot reach (ClusterUnreachable))"
+
+
+async def test_a_degraded_group_whose_node_is_there_goes_on_running(
+    provider: AwsProvider, cloud: AwsFront, nodes: Nodes
+) -> None:
+    await provider.create(spec())
+    cloud.change(NAME, status="DEGRADED", health=issue("Ec2SubnetNotFound"))
+    assert [machine.state for machine in await provider.list()] == [InstanceState.FAILED]
+    nodes.remember(node("n"))
+    assert [machine.state for machine in await provider.list()] == [InstanceState.RUNNING]
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("ACTIVE", "running"), ("UPDATING", "running"), ("DELETING", "deleting"), ("DELETE_FAILED", "failed"),
+     ("CREATE_FAILED", "failed"), ("DEGRADED", "running"), ("CREATING", "creating")],
+)  # fmt: skip
+async def test_every_status_has_its_state(provider: AwsProvider, cloud: AwsFront, status: str, state: str) -> None:
+    await provider.create(spec())
+    cloud.change(NAME, status=status)
+    (machine,) = await provider.list()
+    assert machine.state == state
+    assert (machine.failure is not None) == (state == "failed")
+
+
+def test_every_issue_that_the_sdk_knows_has_a_code() -> None:
+    client = boto3.Session(region_name=REGION).client("eks", aws_access_key_id="a", aws_secret_access_key="b")
+    assert set(client.meta.service_model.shape_for("NodegroupIssueCode").enum) <= set(CODES)
+
+
+# -- offers
+
+
+async def test_without_permission_the_whole_table_is_offered_and_that_is_said_once(
+    provider: AwsProvider, cloud: AwsFront, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloud.always(
+        OFFERINGS, ec2_error("UnauthorizedOperation", "You are not authorized to perform this operation.", 403)
+    )
+    with caplog.at_level(logging.WARNING):
+        offers = [await provider.offers() for _ in range(3)][-1]
+    assert "p5en.48xlarge" in {offer.instance_type for offer in offers}
+    (record,) = [r for r in caplog.records if "EC2 does not tell" in r.getMessage()]
+    assert "You are not authorized" in record.getMessage()
+
+
+async def test_pages_of_offerings_are_followed(provider: AwsProvider, cloud: AwsFront) -> None:
+    def page(size: str, token: str) -> Reply:
+        item = f"<item><instanceType>{size}</instanceType><locationType>region</locationType></item>"
+        sets = f"<instanceTypeOfferingSet>{item}</instanceTypeOfferingSet><nextToken>{token}</nextToken>"
+        return Reply(body=f"<DescribeInstanceTypeOfferingsResponse>{sets}</DescribeInstanceTypeOfferingsResponse>")
+
+    cloud.script(OFFERINGS, page("g6.xlarge", "more"), page("p5.48xlarge", ""))
+    assert {offer.instance_type for offer in await provider.offers()} == {"g6.xlarge", "p5.48xlarge"}
+    assert "NextToken=more" in cloud.requests("POST")[1].body

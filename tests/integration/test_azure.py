@@ -1,0 +1,278 @@
+"""AKS agent pools as machines: what is asked of Azure, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from services.contracts.errors import FailureCode, ProviderError
+from services.provisioner.provider import InstanceState, Owner
+from tests.azure_arm.state import JsonObject, Pool
+from tests.integration.azure_cloud import OWNER, SIZE, Cloud, cloud_on, pool_of, spec
+
+
+@pytest_asyncio.fixture
+async def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
+    async with cloud_on(tmp_path, monkeypatch) as found:
+        yield found
+
+
+def stranger(cloud: Cloud, name: str, tags: JsonObject | None = None) -> None:
+    """A pool that is none of ours."""
+    pool = Pool(f"/pools/{name}", name, {"properties": {"vmSize": "Standard_D4s_v5", "tags": tags}})
+    pool.properties["provisioningState"] = "Succeeded"
+    cloud.arm.state.pools[name] = pool
+
+
+def body_sent(cloud: Cloud) -> JsonObject:
+    (call,) = cloud.arm.calls("create")
+    properties = call.body["properties"]
+    assert isinstance(properties, dict)
+    return properties
+
+
+async def test_what_is_asked_for(cloud: Cloud) -> None:
+    provider = await cloud.provider(subnet_id="/subnets/nodes")
+    wanted = spec(disk_gib=200, image_family="AzureLinux")
+    made = await provider.create(wanted)
+
+    sent = body_sent(cloud)
+    kept = ("count", "vmSize", "type", "mode", "osType", "osSKU", "osDiskSizeGB", "vnetSubnetID", "nodeTaints")
+    assert {name: sent.get(name) for name in kept} == {
+        "count": 1,
+        "vmSize": SIZE,
+        "type": "VirtualMachineScaleSets",
+        "mode": "User",
+        "osType": "Linux",
+        "osSKU": "AzureLinux",
+        "osDiskSizeGB": 200,
+        "vnetSubnetID": "/subnets/nodes",
+        "nodeTaints": ["sku=gpu:NoSchedule"],
+    }
+    assert sent.keys().isdisjoint({"scaleSetPriority", "availabilityZones", "osDiskType", "minCount", "maxCount"})
+    assert sent["tags"] == {
+        "kaito.sh_workspace": "phi",
+        "kaito.sh_workspacenamespace": "default",
+        "kaito.sh_workspace-uid": "uid-1",
+        "kaito.sh_instance": wanted.name,
+        "kaito.sh_created-at": f"{made.created_at:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    labels = sent["nodeLabels"]
+    assert isinstance(labels, dict)
+    assert wanted.labels.items() <= labels.items()
+    assert labels["kaito.sh/instance"] == wanted.name
+    (call,) = cloud.arm.calls("create")
+    assert (call.query["api-version"], call.headers["If-None-Match"]) == ("2026-08-01", "*")
+
+
+async def test_labels_that_aks_keeps_to_itself_are_left_to_the_loop(cloud: Cloud) -> None:
+    provider = await cloud.provider()
+    await provider.create(
+        spec(labels={"apps": "phi", "kubernetes.azure.com/mode": "user", "node.kubernetes.io/x": "y"})
+    )
+    labels = body_sent(cloud)["nodeLabels"]
+    assert isinstance(labels, dict)
+    assert sorted(labels) == ["apps", "kaito.sh/created-at", "kaito.sh/instance"]
+
+
+async def test_spot_zones_and_disk_by_the_workspaces_annotations(cloud: Cloud) -> None:
+    provider = await cloud.provider()
+    parameters = {"spot": "true", "zones": "1, 3", "os-disk": "managed", "spot-max-price": "2.5"}
+    await provider.create(spec(parameters=parameters))
+    sent = body_sent(cloud)
+    assert (sent["scaleSetPriority"], sent["scaleSetEvictionPolicy"], sent["spotMaxPrice"]) == ("Spot", "Delete", 2.5)
+    assert (sent["availabilityZones"], sent["osDiskType"]) == (["1", "3"], "Managed")
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ({"parameters": {"zone": "1"}}, "azure.kaito.sh/zone: is not known"),
+        ({"parameters": {"zones": "east"}}, "no list of zones"),
+        ({"parameters": {"spot": "maybe"}}, "neither true nor false"),
+        ({"parameters": {"spot-max-price": "cheap"}}, "no price"),
+        ({"parameters": {"os-disk": "floppy"}}, "none of ephemeral, managed"),
+        ({"image_family": "windows"}, "AKS has no 'windows'"),
+        ({"disk_gib": 4000}, "2048 GiB at most"),
+    ],
+)
+async def test_a_wish_that_cannot_be_met_is_refused_before_azure_is_asked(
+    cloud: Cloud, field: dict[str, object], words: str
+) -> None:
+    provider = await cloud.provider()
+    with pytest.raises(ProviderError, match=words) as refused:
+        await provider.create(spec().model_copy(update=field))
+    assert refused.value.code is FailureCode.INVALID_REQUEST
+    assert not cloud.arm.calls("create")
+
+
+async def test_pool_names_are_legal_and_always_the_same() -> None:
+    names = [pool_of(spec(i, Owner(namespace="a", name="b", uid=f"uid-{i}"))) for i in range(200)]
+    assert len(set(names)) == 200
+    assert all(len(name) == 12 and name.isalnum() and name.islower() and name[0].isalpha() for name in names)
+    assert pool_of(spec()) == pool_of(spec())
+
+
+async def test_creating_is_submitted_and_not_waited_for(cloud: Cloud) -> None:
+    provider = await cloud.provider()
+    made = await provider.create(spec())
+    assert (made.state, made.name, made.owner) == (InstanceState.CREATING, spec().name, OWNER)
+    assert not cloud.arm.calls("operation")
+    assert [i.state for i in await provider.list()] == [InstanceState.CREATING]
+
+
+async def test_creating_twice_gives_one_pool(cloud: Cloud) -> None:
+    provider = await cloud.provider()
+    first, second = await provider.create(spec()), await provider.create(spec())
+    assert (first.id, first.created_at) == (second.id, second.created_at)
+    assert len(cloud.arm.calls("create")) == 1
+
+
+async def test_two_processes_at_once_give_one_pool(cloud: Cloud) -> None:
+    one, other = await cloud.provider(), await cloud.provider()
+    made = await asyncio.gather(*(provider.create(spec()) for provider in (one, other, one, other)))
+    assert len({i.id for i in made}) == len(cloud.arm.state.pools) == 1
+
+
+async def test_a_crash_between_the_call_and_its_answer_leaves_a_pool_that_is_adopted(cloud: Cloud) -> None:
+    cloud.arm.script.hang("create", after=True)
+    first = await cloud.provider(call_seconds=0.3)
+    with pytest.raises(ProviderError) as silence:
+        await first.create(spec())
+    assert silence.value.code is FailureCode.TIMEOUT
+
+    second = await cloud.provider()
+    (found,) = await second.list(OWNER.key)
+    assert (found.name, found.state) == (spec().name, InstanceState.CREATING)
+    assert (await second.create(spec())).id == found.id
+    assert len(cloud.arm.calls("create")) == 1
+
+
+async def test_the_node_is_found_once_it_has_joined(cloud: Cloud) -> None:
+    provider = await cloud.provider()
+    made = await provider.create(spec())
+    cloud.arm.state.succeed(made.id, node=False)
+    (found,) = await provider.list()
+    assert (found.state, found.node_name) == (InstanceState.RUNNING, None)
+    cloud.arm.state.succeed(made.id)
+    (found,) = await provider.list()
+    assert found.node_name == f"aks-{made.id}-12345678-vmss000000"
+    assert found.launched_at is not None
+    assert found.failure is None
+
+
+async def test_a_pool_that_aks_sets_up_for_long_counts_as_launched(cloud: Cloud) -> None:
+    provider = await cloud.provider(launched_seconds=0.01)
+    await provider.create(spec())
+    (found,) = await provider.list()
+    assert (found.state, found.detail) == (InstanceState.RUNNING, f"agent pool {found.id} is Creating")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_failure_after_azure_has_accepted_is_told_in_its_words(cloud: Cloud, kept: bool) -> None:
+    provider = await cloud.provider()
+    made = await provider.create(spec())
+    text = "VMSSAgentPoolReconciler retry failed: Category: ClientError; SubCode: AllocationFailed; no room for you"
+    cloud.arm.state.fail(made.id, "ReconcileVMSSAgentPoolFailed", text, kept=kept)
+    (found,) = await provider.list()
+    assert found.state is InstanceState.FAILED
+    assert found.failure is not None
+    assert found.failure.code is FailureCode.INSUFFICIENT_CAPACITY
+    assert "no room for you" in found.failure.message
+
+
+async def test_a_failure_that_nobody_explains_is_a_failure_all_the_same(cloud: Cloud) -> None:
+    made = await (await cloud.provider()).create(spec())
+    cloud.arm.state.fail(made.id, "AllocationFailed", "no room", kept=False)
+    (found,) = await (await cloud.provider()).list()
+    assert found.failure is not None
+    assert found.failure.code is FailureCode.INTERNAL
+    assert f"agent pool {made.id} is Failed" in found.failure.message
+
+
+async def test_late_success_is_seen(cloud: Cloud) -> None:
+    provider = await cloud.provider()
+    made = await provider.create(spec())
+    cloud.arm.state.fail(made.id, "OperationTimedOut", "too slow")
+    assert [i.state for i in await provider.list()] == [InstanceState.FAILED]
+    cloud.arm.state.succeed(made.id)
+    assert [i.state for i in await provider.list()] == [InstanceState.RUNNING]
+
+
+async def test_a_node_that_works_outlives_a_failed_upgrade_of_its_pool(cloud: Cloud) -> None:
+    provider = await cloud.provider()
+    made = await provider.create(spec())
+    cloud.arm.state.succeed(made.id)
+    cloud.arm.state.fail(made.id, "UpgradeFailed", "the upgrade failed")
+    (found,) = await provider.list()
+    assert (found.state, found.detail) == (InstanceState.RUNNING, f"agent pool {made.id} is Failed")
+
+
+async def test_deleting_twice_and_once_more_when_it_is_gone(cloud: Cloud) -> None:
+    provider = await cloud.provider()
+    made = await provider.create(spec())
+    cloud.arm.state.succeed(made.id)
+    await provider.delete(made)
+    assert [i.state for i in await provider.list()] == [InstanceState.DELETING]
+    await provider.delete(made)  # Azure answers 409: it is at work on it
+    cloud.arm.state.finish_deletions()
+    await provider.delete(made)
+    assert await provider.list() == ()
+    assert cloud.arm.calls("delete")[0].query["ignore-pod-disruption-budget"] == "true"
+
+
+async def test_a_name_is_free_only_when_its_pool_is_gone(cloud: Cloud) -> None:
+    provider = await cloud.provider()
+    made = await provider.create(spec())
+    await provider.delete(made)
+    assert (await provider.create(spec())).state is InstanceState.DELETING
+    assert len(cloud.arm.calls("create")) == 1
+
+
+async def test_other_peoples_pools_are_neither_seen_nor_touched(cloud: Cloud) -> None:
+    stranger(cloud, "system")
+    stranger(cloud, "team", {"kaito.sh_workspace": "phi"})
+    provider = await cloud.provider()
+    made = await provider.create(spec())
+    assert [i.id for i in await provider.list()] == [made.id]
+    await provider.delete(made)
+    cloud.arm.state.finish_deletions()
+    assert sorted(cloud.arm.state.pools) == ["system", "team"]
+
+
+async def test_a_pool_of_somebody_else_under_our_name_is_never_adopted(cloud: Cloud) -> None:
+    stranger(cloud, pool_of(spec()))
+    provider = await cloud.provider()
+    with pytest.raises(ProviderError, match="belongs to nobody that Kaito Bus knows; it is left alone"):
+        await provider.create(spec())
+    assert not cloud.arm.calls("create")
+
+
+async def test_a_workspace_sees_its_own_machines_by_name_whatever_its_uid(cloud: Cloud) -> None:
+    earlier, other = OWNER.model_copy(update={"uid": "uid-0"}), OWNER.model_copy(update={"name": "llama"})
+    provider = await cloud.provider()
+    for owner in (earlier, OWNER, other):
+        await provider.create(spec(owner=owner, name=f"azure-{owner.name}-{owner.uid}-0"))
+    assert sorted(i.owner.uid for i in await provider.list(OWNER.key)) == ["uid-0", "uid-1"]
+    assert len(await provider.list()) == 3
+
+
+async def test_lists_are_read_to_the_last_page(cloud: Cloud) -> None:
+    cloud.arm.page_size = 2
+    provider = await cloud.provider()
+    for index in range(5):
+        await provider.create(spec(index))
+    assert len(await provider.list()) == 5
+    assert len(cloud.arm.calls("list")) == 3
+
+
+async def test_a_list_is_shared_for_moments_but_not_over_a_change_of_ours(cloud: Cloud) -> None:
+    provider = await cloud.provider(list_seconds=60)
+    await asyncio.gather(*(provider.list() for _ in range(20)))
+    assert len(cloud.arm.calls("list")) == 1
+    made = await provider.create(spec())
+    assert [i.id for i in await provider.list()] == [made.id]
