@@ -134,7 +134,11 @@ async def test_a_plan_becomes_objects_and_a_report(planner: Planner, nats_server
         await planner.publish(plan())
         found = await eventually(planner.stateful_set)
         assert dig(found, "spec", "replicas") == 1
-        assert await planner.services() == {"w", "w-headless"}
+
+        async def has_its_services() -> bool:
+            return await planner.services() == {"w", "w-headless"}
+
+        await eventually(has_its_services)
         report = await eventually(lambda: planner.reported(Reason.INFERENCE_PENDING_NODES))
         assert report is not None
         assert (report.uid, report.plan_revision, report.endpoint) == (planner.uid, 1, None)
@@ -347,7 +351,11 @@ async def test_what_was_seen_before_a_workload_went_does_not_hide_that_it_is_gon
     assert await deployer.on_plan(retired) is None
     assert await planner.bus.last(Report, subjects.report(ServiceName.DEPLOYER, planner.namespace, "w")) != last
     assert await deployer.look(planner.namespace, "w") is None
-    assert await deployer.on_plan(state) is None  # redelivered late: what counts is the newest
+
+    async def carried_out() -> bool:
+        return await deployer.on_plan(state) is None  # redelivered late: what counts is the newest
+
+    await eventually(carried_out)
     assert await eventually(planner.released)
 
 
