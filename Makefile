@@ -47,6 +47,7 @@ lint: $(READY) ## ruff, mypy, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m services.contracts.publish --check
 
 fmt: $(READY) ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix .
