@@ -28,10 +28,11 @@ def main() -> None:
     _say(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}: other work on the machine shows in the figures.")
     with tempfile.TemporaryDirectory(prefix="kaitobus-bench-") as folder:
         figures = asyncio.run(_on_a_stack(Path(folder), wanted))
+        if figures:
+            _say(table(figures))
         if "up" in wanted:
             _say("kaitobus up ...")
-            figures.append(measure_up(Path(folder)))
-    _say(table(figures))
+            _say(table([measure_up(Path(folder))]))
 
 
 async def _on_a_stack(folder: Path, wanted: Sequence[str]) -> list[Figure]:

@@ -15,7 +15,7 @@ KAITOBUS = Path(sys.executable).with_name("kaitobus")
 
 
 def measure_up(folder: Path) -> Figure:
-    """Start, wait for the answer, end. Raises CalledProcessError with what was printed."""
+    """Start, wait for the answer, end. Raises RuntimeError with what was printed if no answer comes."""
     ensure_engine(lambda _: None)
     ensure_model(lambda _: None)
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("KAITOBUS_", "KUBECONFIG"))}
@@ -38,5 +38,5 @@ def _seconds_to_answer(environment: dict[str, str]) -> float:
             if "Paris" in line:
                 seconds = time.perf_counter() - began
         if process.wait(timeout=60):
-            raise subprocess.CalledProcessError(process.returncode, "kaitobus up", "".join(printed))
+            raise RuntimeError("kaitobus up has failed:\n" + "".join(printed))
     return seconds
