@@ -45,6 +45,7 @@ REFUSED_AGAIN: Final = 30.0
 LOG_LINES: Final = 8
 APPLIED_FOR: Final = 60.0
 """Seconds in which objects that were applied are not applied again when their plan is looked at."""
+WORKLOADS_AT_ONCE: Final = 16
 SERVICES_AT_ONCE: Final = 2
 """The API server gives out cluster addresses from one record. Asked for many at once, it tries again and again."""
 QUIET: Final = 0.1
@@ -61,6 +62,7 @@ class Deployer:
         self._images = images
         self._otlp_endpoint = otlp_endpoint
         self._applied: dict[Key, tuple[PlanState, float]] = {}
+        self._workloads = asyncio.Semaphore(WORKLOADS_AT_ONCE)
         self._services = asyncio.Semaphore(SERVICES_AT_ONCE)
         self._lull = Lull(quiet=QUIET, at_most=WAIT_FOR_QUIET)
 
@@ -136,8 +138,9 @@ class Deployer:
     async def _apply(self, state: PlanState) -> bool:
         """First the workload, whose start takes longest, then the Services. False while the name is not free."""
         *services, workload = render(state, self._images, self._otlp_endpoint)
-        if not (await self._created(workload) or await self._changed(state, workload)):
-            return False
+        async with self._workloads:
+            if not (await self._created(workload) or await self._changed(state, workload)):
+                return False
         await self._lull.wait()
         async with self._services:
             for service in services:

@@ -294,15 +294,16 @@ async def test_a_template_of_the_users_own_runs_on_the_nodes_of_the_plan(
 async def test_what_a_new_plan_leaves_out_goes_and_what_others_added_stays(
     planner: Planner, nats_server: NatsServer
 ) -> None:
-    own: JsonObject = {"spec": {"containers": [{"name": "own", "image": "own:1", "env": [{"name": "A", "value": "1"}]}]}}
-    less: JsonObject = {"spec": {"containers": [{"name": "own", "image": "own:1", "env": [{"name": "B", "value": "1"}]}]}}
+    def pod(variable: str) -> JsonObject:
+        return {"spec": {"containers": [{"name": "o", "image": "o:1", "env": [{"name": variable, "value": "1"}]}]}}
+
     async with running("deployer", wire, nats_server):
-        await planner.publish(plan(workload=Workload.TEMPLATE, template=own))
+        await planner.publish(plan(workload=Workload.TEMPLATE, template=pod("A")))
         await eventually(planner.stateful_set)
         await planner.client.merge_patch(
             ObjectRef(STATEFULSETS, "w", planner.namespace), {"metadata": {"annotations": {"theirs": "kept"}}}
         )
-        await planner.publish(plan(2, workload=Workload.TEMPLATE, template=less))
+        await planner.publish(plan(2, workload=Workload.TEMPLATE, template=pod("B")))
 
         async def has_only_b() -> bool:
             (container,) = dig_dicts(await planner.stateful_set(), "spec", "template", "spec", "containers")
