@@ -34,7 +34,7 @@ STATUS_PAUSE: Final = 0.25
 STATUS_AT_ONCE: Final = 4
 """Statuses that are written side by side: in a burst, they must not keep the API server from the workloads."""
 QUIET: Final = 0.4
-WAIT_FOR_QUIET: Final = 1.25
+WAIT_FOR_QUIET: Final = 1.0
 """Statuses wait until so many seconds have passed without a plan, but no longer than that. To write one costs the
 API server as much as three workloads."""
 WAITING_FOR_STATUS: Final = 128
