@@ -65,8 +65,9 @@ class Nodes:
             self.forget(name)
         else:
             self.remember(node)
-        after = self._by_name.get(name)
-        if self.synced and all(key) and (before and facts(before)) != (after and facts(after)):
+        # What a pass itself has deleted is gone only now, and no news by what is known.
+        news = gone or before is None or facts(before) != facts(node)
+        if self.synced and all(key) and news:
             self.changed(key)
 
     def all(self) -> Iterable[JsonObject]:
