@@ -18,6 +18,8 @@ STEADY: Final = 60.0
 """Seconds until a demand that is met is looked at again."""
 UNTOLD: Final = 30.0
 """The same for one that is not, and of which no change is told: to make up for what was missed."""
+BARE: Final = 5.0
+"""The same while a node is awaited whose name is known."""
 TROUBLED: Final = 5.0
 """The same after something that did not work, and that says nothing of when it will."""
 SOONEST: Final = 1.0
@@ -120,6 +122,8 @@ def look_again(view: View, now: datetime, deadlines: Deadlines) -> float | None:
         return STEADY
     if any(_unmarked(view, node) for i in view.kept if (node := view.node_of(i))):
         return SOONEST  # somebody wrote to the node at the same moment
+    if any(i.node_name and view.node_of(i) is None for i in view.kept):
+        return min(BARE, _by_age(view, now))  # nobody tells of a node that joins without our labels
     return min(UNTOLD, max(SOONEST, _until_a_deadline(view, now, deadlines)))
 
 
@@ -134,10 +138,12 @@ def pace(view: View, now: datetime) -> float:
 
     The longer a machine has taken, the longer it may still take.
     """
-    if view.demand.nodes == 0:
-        return SOONEST
+    return SOONEST if view.demand.nodes == 0 else min(SLOWEST, _by_age(view, now))
+
+
+def _by_age(view: View, now: datetime) -> float:
     youngest = max((i.created_at for i in view.instances if not view.is_ready(i)), default=now)
-    return min(SLOWEST, max(SOONEST, (now - youngest).total_seconds() / 8))
+    return max(SOONEST, (now - youngest).total_seconds() / 8)
 
 
 def _until_a_deadline(view: View, now: datetime, deadlines: Deadlines) -> float:

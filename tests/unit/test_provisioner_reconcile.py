@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from services.contracts.errors import Failure, FailureCode
 from services.contracts.messages import Demand
 from services.provisioner.provider import InstanceState
-from services.provisioner.reconcile import SOONEST, STEADY, TROUBLED, UNTOLD, decide, look_again, pace
+from services.provisioner.reconcile import BARE, SOONEST, STEADY, TROUBLED, UNTOLD, decide, look_again, pace
 from tests.unit.provisioner_cloud import DEADLINES, START, Cloud, demand, machine, name_of, node, view
 
 QUOTA = Failure(code=FailureCode.QUOTA_EXCEEDED, message="0 of 0", retry_at=START + timedelta(seconds=90))
@@ -141,6 +141,11 @@ def test_a_demand_of_which_nothing_is_told_is_looked_at_when_time_alone_changes_
     assert again(timedelta(minutes=4)) == UNTOLD
     assert again(DEADLINES.launch - timedelta(seconds=7)) == 7
     assert again(DEADLINES.launch + timedelta(seconds=7)) == UNTOLD
+
+
+def test_a_node_that_may_join_without_our_labels_is_looked_for() -> None:
+    ages = [timedelta(seconds=s) for s in (0, 24, 600)]
+    assert [look_again(view(instances=(machine(0, age=age),)), START, DEADLINES) for age in ages] == [1, 3, BARE]
 
 
 def test_a_node_that_somebody_else_wrote_to_at_the_same_moment_is_marked_anew_soon() -> None:
