@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -24,6 +25,9 @@ from services.provisioner.provider import Background, Provider, Watching
 from services.provisioner.refusals import Refusals
 from services.provisioner.registry import Context, UnknownProvider, find
 from services.provisioner.settings import ProvisionerSettings
+
+FOLLOWERS: Final = 8
+"""Changes that are looked at at the same time, beside what the bus shows."""
 
 
 async def wire(service: Service, settings: ProvisionerSettings) -> None:
@@ -47,8 +51,7 @@ async def wire(service: Service, settings: ProvisionerSettings) -> None:
     service.bus.handle(Demand, Stream.DEMANDS, provisioner_consumer(name), f"{PREFIX}.demand.{name}.>", loop.handle)
     service.tasks += [
         nodes.run,
-        loop.follow,
-        loop.follow,
+        *[loop.follow] * FOLLOWERS,
         functools.partial(loop.look_at_all, service.connected),
         functools.partial(watching.watch, loop.look),
         functools.partial(offers.run, service.connected),
