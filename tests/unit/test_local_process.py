@@ -79,6 +79,24 @@ def _runs(pid: str) -> bool:
         return False
 
 
+FIRST_THREAD_LEAVES = """
+import ctypes, threading
+threading.Thread(target=threading.Event().wait).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+async def test_one_whose_first_thread_has_ended_lives_until_all_have(tmp_path: Path) -> None:
+    """Each process with threads looks so for a moment while it ends. It can be reaped only when all have ended."""
+    process = spawn(spec(tmp_path, sys.executable, "-c", FIRST_THREAD_LEAVES), tmp_path / "run")
+    async with asyncio.timeout(10):
+        while _runs(str(process.pid)):
+            await asyncio.sleep(0.01)
+    assert is_alive(process)
+    await terminate(process)
+    assert not Path(f"/proc/{process.pid}").exists()
+
+
 async def test_output_goes_to_a_log_that_only_the_user_reads(tmp_path: Path) -> None:
     process = spawn(spec(tmp_path, "sh", "-c", "echo $GREETING; echo world >&2"), tmp_path / "run")
     await _ended(process)
