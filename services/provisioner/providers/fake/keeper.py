@@ -56,12 +56,12 @@ class Keeper:
         status = booted_status(node, sku, datetime.now(UTC))
         await self._renew(node)
         booted = await self._kube.merge_patch(ObjectRef(NODES, name), {"status": status}, subresource="status")
-        self._nodes.remember(booted)
+        self._nodes.notice(booted)
 
     async def _fail(self, node: JsonObject) -> None:
         ref = ObjectRef(NODES, dig_str(node, "metadata", "name"))
         status = failing_status(datetime.now(UTC))
-        self._nodes.remember(await self._kube.merge_patch(ref, {"status": status}, subresource="status"))
+        self._nodes.notice(await self._kube.merge_patch(ref, {"status": status}, subresource="status"))
 
     def _stale(self, nodes: Iterable[JsonObject]) -> list[JsonObject]:
         """The nodes whose lease is due, at most so many that they spread over the period by themselves."""
