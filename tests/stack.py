@@ -48,8 +48,12 @@ QUICK = {
 }
 """Settings under which nothing takes long for its own sake."""
 
-CONVERGES = 40.0
-"""Seconds in which any workspace must be where it belongs, whatever happened before."""
+CONVERGES = 60.0
+"""Seconds in which any workspace must be where it belongs, whatever happened before, on a busy machine."""
+
+AT_ONCE = 9.0
+"""Seconds in which a busy machine does what waits for nothing. What comes only because a message is given out again,
+or because all is looked at again, comes later."""
 
 
 class Stack:

@@ -36,7 +36,7 @@ class Silent:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for a condition, 10 s at most."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.02)
 

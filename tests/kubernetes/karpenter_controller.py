@@ -65,7 +65,7 @@ class Karpenter:
             await asyncio.sleep(0.05)
 
     async def _end_all(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while claims := await self.claims():
                 for claim in claims:
                     await self.kube.delete(ObjectRef.of(NODECLAIMS, claim))

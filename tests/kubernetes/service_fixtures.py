@@ -87,7 +87,7 @@ async def _one(name: str, wire: Wire, server: NatsServer) -> AsyncIterator[Servi
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def eventually(look: Callable[[], Awaitable[T]], seconds: float = 20) -> T:
+async def eventually(look: Callable[[], Awaitable[T]], seconds: float = 60) -> T:
     """Look until there is something to see; fails when it does not come."""
     async with asyncio.timeout(seconds):
         while not (found := await look()):

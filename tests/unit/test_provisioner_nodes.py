@@ -37,7 +37,9 @@ def node(*conditions: JsonObject, **fate: str) -> JsonObject:
 
 
 @asynccontextmanager
-async def following(server: ScriptedApiServer, *known: JsonObject) -> AsyncIterator[tuple[Nodes, KubeClient, list[Key]]]:
+async def following(
+    server: ScriptedApiServer, *known: JsonObject
+) -> AsyncIterator[tuple[Nodes, KubeClient, list[Key]]]:
     """Nodes that have been listed, and who is told of changes. The watch is silent, unless it has a script."""
     told: list[Key] = []
     server.replies.append(listing(*known))
@@ -51,7 +53,7 @@ async def following(server: ScriptedApiServer, *known: JsonObject) -> AsyncItera
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 
