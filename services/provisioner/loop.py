@@ -64,16 +64,17 @@ class Loop:
         self._actor = Actor(provider, nodes, refusals)
         self._moved: KeyedQueue[Key] = KeyedQueue()
         nodes.changed = self._moved.add
-        self._resting: set[Key] = set()
+        self._shown_soon: set[Key] = set()
+        """Demands that the bus shows again before they could be called at rest."""
         self.locks = KeyLocks()
         """Held, by namespace and name, while somebody changes a workspace's machines."""
 
     async def handle(self, wanted: Demand) -> Again | None:
         """One pass. Raises what the API server and the bus raise when they are away: it is tried again then."""
-        self._resting.discard(wanted.key)
+        self._shown_soon.add(wanted.key)
         again = await self._handle(wanted)
-        if again and again.after >= RESTING:
-            self._resting.add(wanted.key)
+        if again is None or again.after >= RESTING:
+            self._shown_soon.discard(wanted.key)
         return again
 
     async def _handle(self, wanted: Demand) -> Again | None:
@@ -107,7 +108,7 @@ class Loop:
         except (KubeError, Outdated, JetStreamError, nats.errors.Error, OSError, TimeoutError) as error:
             log.debug("a change of nodes is looked at later: %r", error, extra={"workspace": workspace})
             return 0
-        restless = again is not None and again.after < RESTING and workspace in self._resting
+        restless = again is not None and again.after < RESTING and workspace not in self._shown_soon
         return again.after if again and restless else 0
 
     async def _pass(self, wanted: Demand, was_ready: frozenset[str]) -> View:
