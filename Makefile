@@ -36,8 +36,10 @@ test-integration: $(READY) ## on a real nats-server
 test-kubernetes: $(READY) ## on a real API server
 test-engine: $(READY) ## from kubectl apply to an answer of a real model
 test-chaos: $(READY) ## kill things, nothing is lost
+# Most of these tests wait for something most of the time: several at once, each worker with servers of its own.
+test-conformance test-integration test-kubernetes test-chaos: SPREAD := -n 4 --dist worksteal
 $(TIERS:%=test-%): test-%:
-	@if [ -d tests/$* ]; then echo "== tests/$*"; $(BIN)/python -m pytest tests/$*; fi
+	@if [ -d tests/$* ]; then echo "== tests/$*"; $(BIN)/python -m pytest $(SPREAD) tests/$*; fi
 
 bench: $(READY) ## print the figures: bus hop, apply to workload, memory, time to the answer
 	@$(BIN)/python -m tests.bench

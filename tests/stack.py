@@ -106,7 +106,7 @@ class Stack:
             process = recorded(name, self.state.run_folder)
             if process and is_alive(process):
                 os.kill(process.pid, signal.SIGKILL)
-                await until(lambda process=process: _absent(not is_alive(process)), 5)  # type: ignore[misc]
+                await until(lambda process=process: _absent(not is_alive(process)))  # type: ignore[misc]
 
     async def end(self, *names: str) -> None:
         """End these, by default all, as a supervisor does: SIGTERM first."""
@@ -212,7 +212,7 @@ async def running(folder: Path, plane: ControlPlane, settings: Mapping[str, str]
         stack = Stack(folder, plane, kube, settings)
         try:
             await stack.kubectl("apply", "--server-side", "-f", str(crd_for(await kube.version())))
-            await until(lambda: _lists_workspaces(kube), 30, "the Workspace resource")
+            await until(lambda: _lists_workspaces(kube), what="the Workspace resource")
             yield stack
         finally:
             await stack.end()
