@@ -38,6 +38,7 @@ def pytest_xdist_newgateway(gateway: Gateway) -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would break off what the first one set going
     for pid in _workers:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -66,7 +66,7 @@ async def test_what_the_watch_brings_is_told(tmp_path: Path) -> None:
         assert not list(nodes.all())
 
 
-Actor = Callable[[KubeClient, Nodes], Awaitable[None]]
+Actor = Callable[[KubeClient, Nodes], Coroutine[None, None, None]]
 
 
 async def fakes_faults(kube: KubeClient, nodes: Nodes) -> None:
@@ -81,7 +81,7 @@ def answer(one: JsonObject) -> Reply:
     return Reply(json.dumps(one).encode())
 
 
-SICK = {"type": "Ready", "status": "False", "reason": "Test", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+SICK: JsonObject = {"type": "Ready", "status": "False", "reason": "Test", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 
 
 @pytest.mark.parametrize(
