@@ -11,11 +11,12 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 import nats
+import nats.errors
 import pytest
 from nats.js import JetStreamContext
 
@@ -175,7 +176,8 @@ async def until(found: Callable[[], Awaitable[T]], seconds: float = CONVERGES, w
     try:
         async with asyncio.timeout(seconds):
             while True:
-                value = await found()
+                with suppress(nats.errors.TimeoutError):
+                    value = await found()
                 if value:
                     return value
                 await asyncio.sleep(0.05)

@@ -116,12 +116,14 @@ async def until(
     seconds: float = 60,
     otherwise: Callable[[], Awaitable[object]] | None = None,
 ) -> T:
-    """Wait until a look brings something, and return it."""
+    """Wait until a look brings something, and return it. A look that is not answered in time has seen nothing."""
     try:
         async with asyncio.timeout(seconds):
-            while not (found := await look()):
+            while True:
+                with contextlib.suppress(nats.errors.TimeoutError):
+                    if found := await look():
+                        return found
                 await asyncio.sleep(0.05)
-            return found
     except TimeoutError:
         raise AssertionError(f"it never came; last seen: {await otherwise() if otherwise else None}") from None
 

@@ -414,6 +414,11 @@ async def test_what_ends_or_is_deleted_while_no_agent_runs_is_noticed(ns: Kubect
 
     await eventually(running, lambda seen: seen == "0", "the process of the deleted pod has ended")
 
+    async def kept() -> str:
+        return str(len(list((own_agent.state / "pods").iterdir())))
+
+    await eventually(kept, lambda seen: seen == "1", "the files of the deleted pod are gone")
+
 
 async def test_a_restart_of_the_api_server_is_survived(
     ns: Kubectl, kubectl: Kubectl, own_agent: Agent, control_plane: ControlPlane
