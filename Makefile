@@ -37,7 +37,9 @@ test-kubernetes: $(READY) ## on a real API server
 test-engine: $(READY) ## from kubectl apply to an answer of a real model
 test-chaos: $(READY) ## kill things, nothing is lost
 # Most of these tests wait for something most of the time: several at once, each worker with servers of its own.
-test-conformance test-integration test-kubernetes test-chaos: SPREAD := -n 4 --dist worksteal
+test-conformance test-integration test-chaos: SPREAD := -n 3 --dist worksteal
+# Some of these files make something for all their tests: a file stays with one worker.
+test-kubernetes: SPREAD := -n 4 --dist loadfile
 $(TIERS:%=test-%): test-%:
 	@if [ -d tests/$* ]; then echo "== tests/$*"; $(BIN)/python -m pytest $(SPREAD) tests/$*; fi
 
