@@ -36,10 +36,10 @@ test-integration: $(READY) ## on a real nats-server
 test-kubernetes: $(READY) ## on a real API server
 test-engine: $(READY) ## from kubectl apply to an answer of a real model
 test-chaos: $(READY) ## kill things, nothing is lost
-# Most of these tests wait for something most of the time: several at once, each worker with servers of its own.
-test-conformance test-integration test-chaos: SPREAD := -n 3 --dist worksteal
-# Some of these files make something for all their tests: a file stays with one worker.
-test-kubernetes: SPREAD := -n 4 --dist loadfile
+# Most of these tests wait most of the time: several at once, each worker with servers of its own. Where a file makes
+# something for all its tests, it stays with one worker.
+test-integration test-kubernetes: SPREAD := -n 4 --dist loadfile
+test-conformance test-chaos: SPREAD := -n 3 --dist worksteal
 $(TIERS:%=test-%): test-%:
 	@if [ -d tests/$* ]; then echo "== tests/$*"; $(BIN)/python -m pytest $(SPREAD) tests/$*; fi
 
