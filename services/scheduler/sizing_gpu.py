@@ -129,7 +129,7 @@ def _best(fitting: list[_Candidate], wanted: int) -> _Candidate:
 
 
 def _sizing(model: ModelFacts, node: Machine, chosen: _Candidate, wish: Wish) -> Sizing:
-    split, limits = chosen.split, chosen.limits
+    split, limits = chosen.split, _startable(model, node, chosen)
     length = wish.context or chosen.longest
     memory = on_each_gpu(model.shapes, split, node.gpu_memory_gib, limits, length, model.weights_gib)
     return Sizing(
@@ -149,6 +149,15 @@ def _sizing(model: ModelFacts, node: Machine, chosen: _Candidate, wish: Wish) ->
         total_gib=node.gpu_memory_gib,
         warnings=_shortened(model, memory.max_model_len, wish),
     )
+
+
+def _startable(model: ModelFacts, node: Machine, chosen: _Candidate) -> EngineLimits:
+    """The engine does not start with more requests at once than there are blocks for their states."""
+    limits, parts = chosen.limits, chosen.parts
+    if not model.shapes.hybrid:
+        return limits
+    blocks = parts.cut.total_blocks(SAFE_SHARE * parts.cache_bytes(node.gpu_memory_gib, limits.utilization))
+    return limits.model_copy(update={"sequences": min(limits.sequences, max(1, blocks))})
 
 
 def _shortened(model: ModelFacts, served: int, wish: Wish) -> tuple[str, ...]:
