@@ -19,7 +19,7 @@ from services.provisioner.loop import Loop
 from services.provisioner.measured import Measured
 from services.provisioner.nodes import Nodes
 from services.provisioner.offers import OfferPublisher
-from services.provisioner.provider import Background, Provider
+from services.provisioner.provider import Background, Deadlines, Provider, Unhurried
 from services.provisioner.refusals import Refusals
 from services.provisioner.registry import Context, UnknownProvider, find
 from services.provisioner.settings import ProvisionerSettings
@@ -37,7 +37,8 @@ async def wire(service: Service, settings: ProvisionerSettings) -> None:
         raise UnknownProvider(f"{inner.name} serves under that name alone: unset KAITOBUS_PROVIDER_NAME")
     provider = _guarded(inner, service, settings)
     offers = OfferPublisher(service.bus, provider, settings.offer_seconds)
-    loop = Loop(service.bus, provider, nodes, offers, Refusals(settings.pauses), settings.deadlines)
+    deadlines = settings.deadlines(inner.deadlines if isinstance(inner, Unhurried) else Deadlines())
+    loop = Loop(service.bus, provider, nodes, offers, Refusals(settings.pauses), deadlines)
     collector = Collector(service.bus, kube, provider, nodes, loop.locks, settings)
 
     name = provider.name

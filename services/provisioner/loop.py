@@ -23,12 +23,12 @@ from services.provisioner.act import Actor
 from services.provisioner.node_facts import facts
 from services.provisioner.nodes import Nodes
 from services.provisioner.offers import OfferPublisher
-from services.provisioner.provider import Key, Provider
+from services.provisioner.provider import Deadlines, Key, Provider
 from services.provisioner.reconcile import STEADY, decide, look_again
 from services.provisioner.refusals import Refusals
 from services.provisioner.replaced import ready_before
 from services.provisioner.report import summarise
-from services.provisioner.view import Deadlines, View
+from services.provisioner.view import View
 
 log = logging.getLogger(__name__)
 

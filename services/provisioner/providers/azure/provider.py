@@ -15,14 +15,14 @@ from services.chassis.kube import NODES, KubeError, dig_str
 from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.offers import Offer
 from services.provisioner.node_facts import NodeFacts, facts
-from services.provisioner.provider import Instance, InstanceSpec, InstanceState, Key
+from services.provisioner.provider import Deadlines, Instance, InstanceSpec, InstanceState, Key
 from services.provisioner.providers.azure import naming, parameters, pools
 from services.provisioner.providers.azure.arm import Arm, credential
 from services.provisioner.providers.azure.readings import Cached, MarketReader, Operations
 from services.provisioner.providers.azure.settings import AzureSettings, what_is_wrong
-from services.provisioner.providers.azure.table import load_table
 from services.provisioner.providers.azure.translate import Refused
 from services.provisioner.registry import Context
+from services.provisioner.skus import load_table
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ class AzureProvider:
     name = "azure"
     simulated = False
     owns_nodes = True
+    deadlines = Deadlines(launch=timedelta(minutes=15), registration=timedelta(minutes=20))
+    """AKS goes on for 10 minutes and more until drivers are set up. That there is no room it says within few."""
 
     def __init__(self, context: Context, settings: AzureSettings, tokens: AsyncTokenCredential) -> None:
         self._context = context
@@ -44,7 +46,7 @@ class AzureProvider:
         self._pools = Cached(self._arm.pools, settings.list_seconds)
         self._market = MarketReader(self._arm, settings)
         self._operations = Operations(self._arm)
-        self._table = load_table()
+        self._table = tuple(sku.offer() for sku in load_table("azure").values())
         self._problem: str | None = None
 
     async def offers(self) -> tuple[Offer, ...]:
@@ -138,8 +140,7 @@ class AzureProvider:
         error = pools.own_error(pool) if pools.is_failed(pool) else None
         if error is None and pools.is_failed(pool):
             error = await self._operations.error(pool.name or "")
-        launched = timedelta(seconds=self._settings.launched_seconds)
-        return pools.instance_of(pool, node, error, launched, datetime.now(UTC))
+        return pools.instance_of(pool, node, error, datetime.now(UTC))
 
     async def _nodes(self, wanted: Sequence[AgentPool]) -> dict[str, NodeFacts]:
         """The nodes, by pool. They join with our labels, so the watch has them; without, the API server is asked."""

@@ -50,8 +50,6 @@ class AzureSettings(BaseSettings):
     """For so long a list of the pools is good for everyone who asks."""
     market_seconds: float = Field(default=300, gt=0)
     """For so long what was read of sizes and quota is good."""
-    launched_seconds: float = Field(default=240, gt=0)
-    """A pool that AKS is still creating after so long counts as launched: see `instances`."""
 
     @field_validator("endpoint")
     @classmethod
