@@ -14,12 +14,16 @@ JsonObject = dict[str, object]
 
 
 class Play(NamedTuple):
-    """One answer. Without a status the call is never answered; with `after` it is obeyed first, then answered so."""
+    """One answer. Without a status the call is never answered; with `after` it is obeyed first, then answered so.
+
+    With `cut` the connection breaks off in the middle of the body.
+    """
 
     status: int | None
     body: object = None
     headers: Mapping[str, str] = MappingProxyType({})
     after: bool = False
+    cut: bool = False
 
 
 class Script:
@@ -57,10 +61,12 @@ class Script:
         plays = self._plays.get(kind)
         return plays.popleft() if plays else None
 
-    async def answer(self, play: Play) -> web.StreamResponse:
+    async def answer(self, play: Play, request: web.Request) -> web.StreamResponse:
         if play.status is None:
             await self._closing.wait()
             raise web.HTTPServiceUnavailable
+        if play.cut:
+            return await _cut_off(play, request)
         if isinstance(play.body, str):
             return web.Response(text=play.body, status=play.status, headers=dict(play.headers))
         return web.json_response(play.body, status=play.status, headers=dict(play.headers))
@@ -68,3 +74,13 @@ class Script:
     def close(self) -> None:
         """Let go of all calls that hang."""
         self._closing.set()
+
+
+async def _cut_off(play: Play, request: web.Request) -> web.StreamResponse:
+    """Promise more than comes, and break off."""
+    answer = web.StreamResponse(status=play.status or 200, headers={**play.headers, "Content-Length": "1000"})
+    await answer.prepare(request)
+    await answer.write(str(play.body).encode())
+    if request.transport:
+        request.transport.abort()
+    return answer

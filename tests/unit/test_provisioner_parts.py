@@ -14,7 +14,7 @@ from services.contracts.offers import Offer
 from services.provisioner.bounded import Bounded
 from services.provisioner.measured import Measured
 from services.provisioner.node_facts import facts, taint_object, taint_text
-from services.provisioner.provider import Deadlines, Instance, InstanceSpec, Key, Provider, Unhurried
+from services.provisioner.provider import Deadlines, Instance, InstanceSpec, Key, Provider
 from services.provisioner.providers.aws.provider import AwsProvider
 from services.provisioner.providers.azure import AzureProvider
 from services.provisioner.registry import UnknownProvider, find
@@ -137,7 +137,9 @@ def test_a_provider_states_its_own_deadlines_and_a_setting_counts_more() -> None
 
 
 @pytest.mark.parametrize("provider", [AzureProvider, AwsProvider])
-def test_clouds_that_set_up_nodes_before_they_say_so_are_given_longer(provider: type[Unhurried]) -> None:
+def test_clouds_that_set_up_nodes_before_they_say_so_are_given_longer(
+    provider: type[AzureProvider | AwsProvider],
+) -> None:
     assert provider.deadlines == Deadlines(launch=timedelta(minutes=15), registration=timedelta(minutes=20))
 
 

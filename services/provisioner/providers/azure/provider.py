@@ -43,7 +43,7 @@ class AzureProvider:
         self._context = context
         self._settings = settings
         self._arm = Arm(settings, tokens)
-        self._pools = Cached(self._arm.pools, settings.list_seconds)
+        self._pools = Cached(self._all, settings.list_seconds)
         self._market = MarketReader(self._arm, settings)
         self._operations = Operations(self._arm)
         self._table = tuple(sku.offer() for sku in load_table("azure").values())
@@ -73,6 +73,7 @@ class AzureProvider:
         name = naming.pool_name(spec.name)
         if (found := await self._arm.get(name)) is not None:
             return await self._adopted(spec, found)
+        await self._never_came(name)
         wanted = pools.new_pool(spec, wishes, self._settings, self._market.last, datetime.now(UTC))
         self._pools.forget()
         try:
@@ -111,6 +112,19 @@ class AzureProvider:
     async def close(self) -> None:
         """Close the connections."""
         await self._arm.close()
+
+    async def _all(self) -> tuple[AgentPool, ...]:
+        """The pools; also one that was accepted a moment ago, and that the list does not show yet."""
+        found = await self._arm.pools()
+        late = set(self._operations.recent()) - {pool.name for pool in found}
+        read = [await self._arm.get(name) for name in sorted(late)]
+        return (*found, *(pool for pool in read if pool))
+
+    async def _never_came(self, name: str) -> None:
+        """Raises `ProviderError`, once, where Azure had accepted the pool, failed to make it, and kept nothing."""
+        if error := await self._operations.error(name):
+            self._operations.forget(name)
+            raise ProviderError(error.code(), error.text)
 
     async def _refused(self, spec: InstanceSpec, name: str, refused: Refused) -> Instance:
         """Somebody may have been faster (412), or have asked for the very same (409): then it is adopted."""
@@ -176,6 +190,7 @@ async def make(context: Context) -> AzureProvider:
         settings = AzureSettings()
     except ValidationError as error:
         raise SystemExit(f"the provisioner cannot start: {what_is_wrong(error)}") from None
-    # The SDK tells every request at INFO.
+    # The SDK tells every request at INFO, and at WARNING, with a traceback, that a proxy's page is no JSON.
     logging.getLogger("azure").setLevel(logging.WARNING)
+    logging.getLogger("azure.mgmt").setLevel(logging.ERROR)
     return AzureProvider(context, settings, credential(settings))

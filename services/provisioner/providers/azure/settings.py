@@ -10,6 +10,11 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+AUTHORITIES: Final = {
+    ".usgovcloudapi.net": "login.microsoftonline.us",
+    ".chinacloudapi.cn": "login.partner.microsoftonline.cn",
+}
+"""Where the clouds beside the public one give out tokens, by the end of their endpoint's name."""
 PUBLIC: Final = "https://management.azure.com"
 API_VERSION: Final = "2026-08-01"
 """Of Microsoft.ContainerService: the one that the SDK's models are made from."""
@@ -72,6 +77,12 @@ class AzureSettings(BaseSettings):
     def plain_http(self) -> bool:
         """Whether the endpoint has no TLS, as only one on this machine may."""
         return self.endpoint.startswith("http://")
+
+    @property
+    def authority(self) -> str | None:
+        """Who gives out tokens for the endpoint; None for the usual one, or that of AZURE_AUTHORITY_HOST."""
+        host = urlsplit(self.endpoint).hostname or ""
+        return next((login for end, login in AUTHORITIES.items() if host.endswith(end)), None)
 
     @property
     def scope(self) -> str:
