@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ JsonObject = dict[str, object]
 class Play(NamedTuple):
     """One answer. Without a status the call is never answered; with `after` it is obeyed first, then answered so.
 
-    With `cut` the connection breaks off in the middle of the body.
+    With `cut` the connection breaks off in the middle of the body. `first` is done before it is answered.
     """
 
     status: int | None
@@ -24,13 +24,15 @@ class Play(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
     after: bool = False
     cut: bool = False
+    first: Callable[[], None] | None = None
 
 
 class Script:
-    """Kinds of calls: token, list, get, create, delete, operation, skus, usages."""
+    """Kinds of calls: token, list, get, create, delete, operation, skus, usages; and create:SIZE."""
 
     def __init__(self) -> None:
         self._plays: dict[str, deque[Play]] = {}
+        self._always: dict[str, Play] = {}
         self._closing = asyncio.Event()
 
     def refuse(
@@ -57,11 +59,18 @@ class Script:
         """The next calls get no answer. With `after` they are obeyed all the same."""
         self.play(kind, Play(None, after=after), times)
 
-    def next(self, kind: str) -> Play | None:
-        plays = self._plays.get(kind)
-        return plays.popleft() if plays else None
+    def always(self, kind: str, play: Play) -> None:
+        """All calls from now on are answered so."""
+        self._always[kind] = play
+
+    def next(self, *kinds: str) -> Play | None:
+        """What to answer to a call that is of all these kinds."""
+        queued = next((plays.popleft() for kind in kinds if (plays := self._plays.get(kind))), None)
+        return queued or next((self._always[kind] for kind in kinds if kind in self._always), None)
 
     async def answer(self, play: Play, request: web.Request) -> web.StreamResponse:
+        if play.first:
+            play.first()
         if play.status is None:
             await self._closing.wait()
             raise web.HTTPServiceUnavailable

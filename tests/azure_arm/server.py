@@ -90,7 +90,7 @@ class AzureArm:
             self.seen.append(Seen(kind, request.path, dict(request.query), dict(request.headers), body))
             if kind != "token" and request.headers.get("Authorization") != f"Bearer {TOKEN}":
                 return _error(401, "InvalidAuthenticationToken", "The access token is invalid.")
-            play = self.script.next(kind)
+            play = self.script.next(kind, f"{kind}:{_size(body)}")
             if play is None:
                 return await handler(request)
             if play.after:
@@ -199,6 +199,11 @@ class AzureArm:
         if start + self.page_size < len(items):
             body["nextLink"] = str(request.url.update_query({"$skiptoken": str(start + self.page_size)}))
         return web.json_response(body)
+
+
+def _size(body: JsonObject) -> str:
+    properties = body.get("properties")
+    return str(properties.get("vmSize", "")) if isinstance(properties, dict) else ""
 
 
 def _error(status: int, code: str, message: str) -> web.Response:
