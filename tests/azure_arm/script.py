@@ -63,6 +63,13 @@ class Script:
         """All calls from now on are answered so."""
         self._always[kind] = play
 
+    def heal(self) -> None:
+        """Forget all of it, and let go of the calls that hang."""
+        self._plays.clear()
+        self._always.clear()
+        self._closing.set()
+        self._closing = asyncio.Event()
+
     def next(self, *kinds: str) -> Play | None:
         """What to answer to a call that is of all these kinds."""
         queued = next((plays.popleft() for kind in kinds if (plays := self._plays.get(kind))), None)

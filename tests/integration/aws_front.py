@@ -96,6 +96,13 @@ class AwsFront:
         """Give this answer from now on."""
         self._always.append((re.compile(pattern), reply))
 
+    def heal(self) -> None:
+        """Give moto's answers again, to calls that hang too."""
+        self._scripts.clear()
+        self._always.clear()
+        self._closing.set()
+        self._closing = asyncio.Event()
+
     def change(self, group: str, **fields: object) -> None:
         """Have a node group described with other fields than moto's: in a state that moto knows not."""
         self._changes[group] = fields
