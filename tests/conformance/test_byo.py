@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest_asyncio
 
-from services.chassis.kube import NODES, KubeClient, ObjectRef, dig_str
+from services.chassis.kube import NODES, KubeClient, NotFound, ObjectRef, dig_str
 from services.provisioner.providers.byo.claims import RECORD
 from tests.conformance.conftest import node_names
 from tests.conformance.suite import Cloud, ProviderSuite
-from tests.kubernetes.kubelet import join, leave
+from tests.kubernetes.kubelet import beat, join, leave
 
 CORDONED, VANISHES = "H100-80GB", "L4-24GB"
 VANISHES_AFTER = 4.0
@@ -28,6 +29,15 @@ def labels(product: str) -> dict[str, str]:
         "nvidia.com/gpu.memory": str(memory),
         "model": model,
     }
+
+
+async def keep_well(kube: KubeClient) -> None:
+    """The kubelets' part for as long as the nodes are there."""
+    while True:
+        for name in await node_names(kube):
+            with suppress(NotFound):
+                await beat(kube, name)
+        await asyncio.sleep(5)
 
 
 async def take_away(kube: KubeClient) -> None:
@@ -66,6 +76,7 @@ class TestByo(ProviderSuite):
             "capacity": {"instanceType": f"byo-{CORDONED}-x8"},
             "vanish": {"instanceType": f"byo-{VANISHES}-x8"},
         }
-        taking = asyncio.create_task(take_away(kube))
+        behind = [asyncio.create_task(work(kube)) for work in (keep_well, take_away)]
         yield Cloud({}, faults, left)
-        taking.cancel()
+        for task in behind:
+            task.cancel()
