@@ -9,10 +9,13 @@ from typing import ClassVar
 
 import pytest
 
+from deploy.local.controlplane import ControlPlane
 from services.cli.conformance.faults import BUILT_IN, FaultName
 from services.cli.conformance.outcome import Outcome
 from services.cli.conformance.scenarios import SCENARIOS
+from tests.conformance.permissions import kubeconfig
 from tests.conformance.under_test import Place, Supervised
+from tests.kubernetes.conftest import Kubectl
 
 Faults = Mapping[str, Mapping[str, object]]
 """A faults file."""
@@ -40,13 +43,19 @@ class ProviderSuite:
     """Fixture `cloud` is the subclass's."""
 
     provider: ClassVar[str]
+    page: ClassVar[str]
+    """In docs/providers: the provisioner has the rights that stand there, and no others."""
     size: ClassVar[str | None] = None
     starts: ClassVar[int] = 3
     """Killed once by the suite, once between call and report."""
     pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-    async def test_it_keeps_to_the_contract_and_leaves_nothing_behind(self, place: Place, cloud: Cloud) -> None:
-        process = await place.start(env={"KAITOBUS_PROVIDER": self.provider, **cloud.env})
+    async def test_it_keeps_to_the_contract_and_leaves_nothing_behind(
+        self, place: Place, cloud: Cloud, control_plane: ControlPlane, kubectl: Kubectl
+    ) -> None:
+        config = await kubeconfig(self.page, self.provider, kubectl, control_plane.kubeconfig, place.folder)
+        env = {"KAITOBUS_PROVIDER": self.provider, "KUBECONFIG": str(config)}
+        process = await place.start(env={**env, **cloud.env})
         cloud.process.append(process)
         faults = place.folder / "faults.json"
         faults.write_text(json.dumps(cloud.faults))

@@ -97,6 +97,7 @@ class TestAws(ProviderSuite):
     """Each fault is a size of its own: what is refused of one is remembered for that size alone."""
 
     provider = "aws"
+    page = "aws.md"
     size = SIZE
 
     @pytest_asyncio.fixture(loop_scope="session")

@@ -90,6 +90,7 @@ class TestAzure(ProviderSuite):
     """Each fault is a size of its own: what is refused of one is remembered for that size alone."""
 
     provider = "azure"
+    page = "azure.md"
     size = SIZE
 
     @pytest_asyncio.fixture(loop_scope="session")

@@ -57,6 +57,7 @@ class TestByo(ProviderSuite):
     """What a cloud would refuse, nodes that exist cannot: the table says so of each."""
 
     provider = "byo"
+    page = "byo.md"
     size = "byo-A100-80GB-x8"
     starts = 2
 

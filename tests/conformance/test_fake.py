@@ -18,6 +18,7 @@ class TestFake(ProviderSuite):
     """The faults are the suite's own, but for the crash."""
 
     provider = "fake"
+    page = "local-and-fake.md"
 
     @pytest_asyncio.fixture(loop_scope="session")
     async def cloud(self, kube: KubeClient) -> Cloud:

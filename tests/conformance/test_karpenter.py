@@ -68,11 +68,13 @@ class TestKarpenter(ProviderSuite):
     """The cloud's own refusals come as reasons of a claim's conditions."""
 
     provider = "karpenter"
+    page = "karpenter.md"
     size = SIZE
 
     @pytest_asyncio.fixture(loop_scope="session")
     async def cloud(self, kube: KubeClient, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
-        env = await install(kube, kubectl) | {"KAITOBUS_LAUNCH_SECONDS": "6"}
+        await install(kube, kubectl)
+        env = {"KAITOBUS_KARPENTER_NODE_CLASS": "KaitoNodeClass", "KAITOBUS_LAUNCH_SECONDS": "6"}
 
         async def left() -> list[str]:
             claims = (await kube.list(NODECLAIMS)).items

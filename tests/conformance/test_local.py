@@ -16,6 +16,7 @@ class TestLocal(ProviderSuite):
     """Its agents outlive the provisioner that is killed, and are adopted by the next."""
 
     provider = "local"
+    page = "local-and-fake.md"
     size = "local-4gi"
     starts = 2
 
