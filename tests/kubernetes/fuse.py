@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Generator
+from contextlib import suppress
 from contextvars import ContextVar
 from types import coroutine
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ class Fuse:
         self._gently = gently
         self._burnt = asyncio.Event()
         self._tasks: list[asyncio.Task[Any]] = []
+        self._dead: list[Coroutine[Any, Any, Any]] = []
 
     async def survives(self, work: Coroutine[Any, Any, object]) -> bool:
         """Begin the work. Whether it came to its end before the fuse had burnt down."""
@@ -43,9 +45,12 @@ class Fuse:
             loop.set_task_factory(None)
 
     def bury(self) -> None:
-        """Let go of what stands still."""
+        """Let go of what stands still. What it complains of then nobody needs to hear: it was killed."""
         for task in self._tasks:
             task.cancel()
+        for work in self._dead:
+            with suppress(RuntimeError):
+                work.close()
 
     @coroutine
     def watch(self, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
@@ -61,6 +66,7 @@ class Fuse:
             if self._left <= 0:
                 self._burnt.set()
                 if not self._gently:
+                    self._dead.append(work)
                     yield from asyncio.get_running_loop().create_future()
             value, error = None, None
             try:

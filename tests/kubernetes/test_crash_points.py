@@ -170,7 +170,7 @@ def anew(world: World, cloud: Cloud) -> str:
 
 @pytest.mark.parametrize("gently", [False, True], ids=["killed", "cancelled"])
 async def test_a_process_that_dies_while_it_creates_leaves_one_machine_or_none(
-    world: World, cloud: Cloud, processes: Processes, gently: bool
+    world: World, cloud: Cloud, processes: Processes, record_property: Callable[[str, object], None], gently: bool
 ) -> None:
     left: list[int] = []
     for suspension in range(1, ENOUGH):
@@ -187,6 +187,7 @@ async def test_a_process_that_dies_while_it_creates_leaves_one_machine_or_none(
         if not died:
             break
     assert set(left) == {0, 1}, "deaths before the call and after it"
+    record_property("deaths", len(left) - 1)
 
 
 async def test_a_process_that_dies_while_it_lets_go_leaves_nothing_for_long(
