@@ -122,6 +122,7 @@ async def cloud_on(folder: Path, env: pytest.MonkeyPatch) -> AsyncIterator[Cloud
         "KAITOBUS_AZURE_ENDPOINT": arm.url,
         "KAITOBUS_AZURE_CA_FILE": str(ca),
         "KAITOBUS_AZURE_LIST_SECONDS": "0",
+        "KAITOBUS_AZURE_POLL_SECONDS": "0",
     }.items():
         env.setenv(name, value)
     async with AsyncExitStack() as stack:

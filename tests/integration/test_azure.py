@@ -129,7 +129,7 @@ async def test_pool_names_are_legal_and_always_the_same() -> None:
 
 
 async def test_creating_is_submitted_and_not_waited_for(cloud: Cloud) -> None:
-    provider = await cloud.provider()
+    provider = await cloud.provider(poll_seconds=60)
     made = await provider.create(spec())
     assert (made.state, made.name, made.owner) == (InstanceState.CREATING, spec().name, OWNER)
     assert not cloud.arm.calls("operation")

@@ -58,21 +58,35 @@ async def test_202_with_a_location_alone_is_accepted(cloud: Cloud) -> None:
 
 async def test_200_with_a_pool_that_is_creating_is_accepted(cloud: Cloud) -> None:
     provider = await cloud.provider()
-    tags = {"tags": {}, "provisioningState": "Creating"}
-    cloud.arm.script.play("create", Play(200, {"name": pool_of(spec()), "properties": tags}, after=True))
-    with pytest.raises(ProviderError, match="belongs to nobody"):
-        await provider.create(spec())
-    cloud.arm.state.pools.clear()
-    cloud.arm.script.play("create", Play(200, shown(cloud, "Creating"), after=True))
-    assert (await provider.create(spec())).state is CREATING
+    bare = {"name": pool_of(spec()), "properties": {"provisioningState": "Creating"}}
+    cloud.arm.script.play("create", Play(200, bare, after=True))
+    made = await provider.create(spec())
+    assert (made.name, made.state) == (spec().name, CREATING)
+    assert [i.id for i in await provider.list()] == [made.id]
 
 
-def shown(cloud: Cloud, state: str, **fields: object) -> JsonObject:
-    """The pool as the emulator would show it, in another state and with other fields."""
-    body = cloud.arm.calls("create")[-1].body
-    properties = body["properties"]
-    assert isinstance(properties, dict)
-    return {"name": pool_of(spec()), "properties": {**properties, "provisioningState": state, **fields}}
+@pytest.mark.parametrize("by_location", [False, True])
+async def test_an_operation_that_has_failed_ends_the_wait_though_the_pool_still_says_creating(
+    cloud: Cloud, by_location: bool
+) -> None:
+    cloud.arm.by_location = by_location
+    provider = await cloud.provider()
+    made = await provider.create(spec())
+    assert [i.state for i in await provider.list()] == [CREATING]
+    cloud.arm.state.fail(made.id, "AllocationFailed", "no room", kept=False)
+    cloud.arm.state.pools[made.id].properties["provisioningState"] = "Creating"
+    (found,) = await provider.list()
+    assert found.state is FAILED
+    assert found.failure is not None
+    assert found.failure.message == "AllocationFailed: no room"
+
+
+async def test_an_operation_is_not_looked_at_more_often_than_it_should_be(cloud: Cloud) -> None:
+    provider = await cloud.provider(poll_seconds=60)
+    await provider.create(spec())
+    for _ in range(5):
+        await provider.list()
+    assert not cloud.arm.calls("operation")
 
 
 async def test_a_pool_that_was_accepted_and_never_came_is_told_once_and_not_hammered(cloud: Cloud) -> None:

@@ -88,6 +88,11 @@ def is_failed(pool: AgentPool) -> bool:
     return status_of(pool) in FAILED
 
 
+def is_creating(pool: AgentPool) -> bool:
+    """Whether the pool is said to be in the making. Its operation may know better."""
+    return status_of(pool) in ("", "creating")
+
+
 def own_error(pool: AgentPool) -> Refusal | None:
     """The error that AKS keeps with a pool (status.provisioningError), if it does."""
     status = pool.properties.status if pool.properties else None
@@ -108,7 +113,7 @@ def instance_of(pool: AgentPool, node: NodeFacts | None, error: Refusal | None, 
         raise ValueError(f"agent pool {pool.name} carries no workspace")
     joined = node.created_at if node else None
     created = naming.created_in(tags) or joined or now
-    state = _state(pool, node)
+    state = _state(pool, node, failed=error is not None)
     size = pool.properties.vm_size or ""
     return Instance(
         id=pool.name or naming.pool_name(naming.instance_in(tags)),
@@ -124,12 +129,12 @@ def instance_of(pool: AgentPool, node: NodeFacts | None, error: Refusal | None, 
     )
 
 
-def _state(pool: AgentPool, node: NodeFacts | None) -> InstanceState:
+def _state(pool: AgentPool, node: NodeFacts | None, *, failed: bool) -> InstanceState:
     """A node that shows GPUs works, even if a later operation on its pool, such as an upgrade, has failed."""
     status = status_of(pool)
     if status == "deleting":
         return InstanceState.DELETING
-    if status in FAILED:
+    if status in FAILED or failed:
         return InstanceState.RUNNING if node and node.gpus else InstanceState.FAILED
     running = status == "succeeded" or node is not None
     return InstanceState.RUNNING if running else InstanceState.CREATING

@@ -45,7 +45,7 @@ class AzureProvider:
         self._arm = Arm(settings, tokens)
         self._pools = Cached(self._all, settings.list_seconds)
         self._market = MarketReader(self._arm, settings)
-        self._operations = Operations(self._arm)
+        self._operations = Operations(self._arm, settings.poll_seconds)
         self._table = tuple(sku.offer() for sku in load_table("azure").values())
         self._problem: str | None = None
 
@@ -84,7 +84,8 @@ class AzureProvider:
             # Whatever has come back, or has not: the pool may be there now.
             self._pools.forget()
         self._operations.note(name, operation)
-        return await self._adopted(spec, accepted)
+        # An answer that does not say whose the pool is takes nothing back: it was not there before.
+        return await self._adopted(spec, accepted if pools.is_ours(accepted) else wanted)
 
     async def delete(self, instance: Instance) -> None:
         """Submit the deletion."""
@@ -152,7 +153,7 @@ class AzureProvider:
 
     async def _instance(self, pool: AgentPool, node: NodeFacts | None) -> Instance:
         error = pools.own_error(pool) if pools.is_failed(pool) else None
-        if error is None and pools.is_failed(pool):
+        if error is None and (pools.is_failed(pool) or pools.is_creating(pool)):
             error = await self._operations.error(pool.name or "")
         return pools.instance_of(pool, node, error, datetime.now(UTC))
 

@@ -115,16 +115,19 @@ class Operations:
     Only this process knows the addresses. After a restart a pool's own word is all there is.
     """
 
-    def __init__(self, arm: Arm) -> None:
+    def __init__(self, arm: Arm, poll_seconds: float) -> None:
         self._arm = arm
+        self._poll = poll_seconds
         self._urls: dict[str, str] = {}
         self._accepted: dict[str, float] = {}
         self._errors: dict[str, Refusal] = {}
+        self._next_look: dict[str, float] = {}
 
     def note(self, pool: str, url: str) -> None:
         """A pool's creation was accepted; keep its address."""
         self.forget(pool)
         self._accepted[pool] = time.monotonic()
+        self._next_look[pool] = time.monotonic() + self._poll
         if url:
             self._urls[pool] = url
         while len(self._accepted) > REMEMBERED:
@@ -139,11 +142,13 @@ class Operations:
         """The pool is being deleted, or its end has been told."""
         self._accepted.pop(pool, None)
         self._urls.pop(pool, None)
+        self._next_look.pop(pool, None)
         self._errors.pop(pool, None)
 
     async def error(self, pool: str) -> Refusal | None:
-        """Why the creation failed; None where that is not known."""
-        if pool not in self._errors and pool in self._urls:
+        """Why the creation failed; None where that is not known, or where it goes on."""
+        if pool not in self._errors and pool in self._urls and time.monotonic() >= self._next_look.get(pool, 0):
+            self._next_look[pool] = time.monotonic() + self._poll
             try:
                 found = await self._outcome(self._urls[pool])
             except ProviderError as error:

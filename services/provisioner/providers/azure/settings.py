@@ -53,6 +53,8 @@ class AzureSettings(BaseSettings):
     """Azure must answer within so long. Keep it below the provisioner's own limit of a call."""
     list_seconds: float = Field(default=2, ge=0)
     """For so long a list of the pools is good for everyone who asks."""
+    poll_seconds: float = Field(default=5, ge=0)
+    """Between two looks at an operation that goes on."""
     market_seconds: float = Field(default=300, gt=0)
     """For so long what was read of sizes and quota is good."""
 
