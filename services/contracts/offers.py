@@ -14,7 +14,8 @@ class Offer(Contract):
     """One machine size. Memory is in GiB; `gpu_memory_gib` is that of one GPU; prices are US dollars an hour.
 
     `interconnect` is how the GPUs of one machine are joined. `available` is the number of further nodes that can be
-    had now; None where the provider does not know.
+    had now; None where the provider does not know. `taints` are those that the cloud may put on such nodes by itself,
+    as on spot machines: pods must tolerate them.
     """
 
     instance_type: str
@@ -27,6 +28,7 @@ class Offer(Contract):
     memory_gib: float | None = None
     price_per_hour: float | None = None
     available: int | None = None
+    taints: tuple[str, ...] = ()
     runnable: bool = True
     not_runnable_because: str | None = None
     retired: date | None = None

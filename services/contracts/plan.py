@@ -99,6 +99,9 @@ class Plan(Contract):
     pod: PodResources = PodResources()
     node_labels: dict[str, str] = Field(default_factory=dict)
     taints: tuple[str, ...] = ()
+    """Those that the nodes must carry."""
+    tolerates: tuple[str, ...] = ()
+    """Those that the cloud may put on the nodes besides."""
     disk_gib: int = 0
     adapters: tuple[str, ...] = ()
     load_balancer: bool = False

@@ -21,10 +21,9 @@ TORCH_PORT = 29500
 """PyTorch's rendezvous port, which KAITO's first Services had beside 80."""
 GRACE_SECONDS = 60
 
-TOLERATIONS: tuple[JsonObject, ...] = (
-    {"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"},
-    {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
-)
+GPU_TAINT = "sku=gpu:NoSchedule"
+PLUGIN_TOLERATION: JsonObject = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+"""Many clusters keep GPU nodes free by this taint."""
 
 
 class Images:
@@ -115,9 +114,25 @@ def _pod_template(state: PlanState, images: Images, otlp_endpoint: str | None) -
         "spec": {
             **spec,
             "affinity": _affinity(plan, _object(spec.get("affinity"))),
-            "tolerations": [*(own_tolerations if isinstance(own_tolerations, list) else ()), *TOLERATIONS],
+            "tolerations": [*(own_tolerations if isinstance(own_tolerations, list) else ()), *_tolerations(plan)],
         },
     }
+
+
+def _tolerations(plan: Plan) -> list[JsonObject]:
+    """For the taints that the nodes carry, or that their cloud may put there. To tolerate one too many is harmless:
+    the pod is pinned to the plan's nodes anyway.
+    """
+    taints = dict.fromkeys((GPU_TAINT, *plan.taints, *plan.tolerates))
+    return [*map(_toleration, taints), PLUGIN_TOLERATION]
+
+
+def _toleration(taint: str) -> JsonObject:
+    """For a taint as kubectl writes it: key=value:Effect, or key:Effect."""
+    pair, _, effect = taint.rpartition(":")
+    key, _, value = pair.partition("=")
+    operator: JsonObject = {"operator": "Equal", "value": value} if value else {"operator": "Exists"}
+    return {"key": key, **operator, "effect": effect}
 
 
 def _object(value: object) -> JsonObject:

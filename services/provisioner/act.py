@@ -45,7 +45,7 @@ class Actor:
         """
         jobs: list[Coroutine[None, None, Result]] = [
             *(self._create(view, spec) for spec in actions.create),
-            *(self._delete(instance) for instance in actions.delete),
+            *(self._delete(view, instance) for instance in actions.delete),
             *(self._mark(view, node) for node in actions.mark),
             *(self._remove_node(name) for name in actions.remove_nodes),
         ]
@@ -65,12 +65,12 @@ class Actor:
         log.info("machine asked for", extra={"machine": spec.name, "size": spec.instance_type})
         return Result(instance=instance)
 
-    async def _delete(self, instance: Instance) -> Result:
+    async def _delete(self, view: View, instance: Instance) -> Result:
         try:
             await self._provider.delete(instance)
         except ProviderError as error:
-            text = f"{instance.name} cannot be taken down: {error.message}"
-            return Result(trouble=Failure(code=error.code, message=text, instance_type=instance.instance_type))
+            told = self._refusals.told(view.demand, error, datetime.now(UTC))
+            return Result(trouble=told.model_copy(update={"message": f"{instance.name} cannot go: {error.message}"}))
         log.info("machine let go", extra={"machine": instance.name})
         return Result(instance=instance.model_copy(update={"state": InstanceState.DELETING}))
 

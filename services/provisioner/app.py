@@ -21,7 +21,7 @@ from services.provisioner.measured import Measured
 from services.provisioner.nodes import Nodes
 from services.provisioner.offers import OfferPublisher
 from services.provisioner.polling import Polling
-from services.provisioner.provider import Background, Provider, Watching
+from services.provisioner.provider import Background, Deadlines, Provider, Unhurried, Watching
 from services.provisioner.refusals import Refusals
 from services.provisioner.registry import Context, UnknownProvider, find
 from services.provisioner.settings import ProvisionerSettings
@@ -44,7 +44,8 @@ async def wire(service: Service, settings: ProvisionerSettings) -> None:
     offers = OfferPublisher(service.bus, provider, settings.offer_seconds)
     watching = inner if isinstance(inner, Watching) else Polling(provider)
     polling = watching if isinstance(watching, Polling) else None
-    loop = Loop(service.bus, provider, nodes, offers, Refusals(settings.pauses), settings.deadlines, polling)
+    deadlines = settings.deadlines(inner.deadlines if isinstance(inner, Unhurried) else Deadlines())
+    loop = Loop(service.bus, provider, nodes, offers, Refusals(settings.pauses), deadlines, polling)
     collector = Collector(service.bus, kube, provider, nodes, loop.locks, settings)
 
     name = provider.name

@@ -27,12 +27,12 @@ from services.provisioner.node_facts import facts
 from services.provisioner.nodes import Nodes
 from services.provisioner.offers import OfferPublisher
 from services.provisioner.polling import Polling
-from services.provisioner.provider import Key, Provider
+from services.provisioner.provider import Deadlines, Key, Provider
 from services.provisioner.reconcile import STEADY, UNTOLD, decide, is_met, look_again, pace
 from services.provisioner.refusals import Refusals
 from services.provisioner.replaced import ready_before
 from services.provisioner.report import summarise
-from services.provisioner.view import Deadlines, View
+from services.provisioner.view import View
 
 log = logging.getLogger(__name__)
 

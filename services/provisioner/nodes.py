@@ -106,9 +106,15 @@ class Nodes:
         return facts(found)
 
     async def remove(self, name: str) -> None:
-        """Delete a Node object; one that is gone is no error. Raises `KubeError`."""
+        """Delete a Node object; one that is gone is no error. Raises `KubeError`.
+
+        The watch tells nothing new of it afterwards, so whoever waits for changes is told here.
+        """
+        node = self._by_name.get(name)
         await self._kube.delete(ObjectRef(NODES, name))
         self.forget(name)
+        if node and all(key := workspace_of(node)):
+            self.changed(key)
 
     def remember(self, node: JsonObject) -> None:
         """Take in a node that was read or written, by one who knows what to do about it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
@@ -80,6 +80,20 @@ class Instance(Contract):
     node_name: str | None = None
 
 
+class Deadlines(Contract):
+    """How long a machine may take to launch, and its node to be ready, both counted from its creation."""
+
+    launch: timedelta = timedelta(minutes=5)
+    registration: timedelta = timedelta(minutes=15)
+    not_ready: timedelta = timedelta(minutes=10)
+    """How long a node that has been ready may be NotReady before it is replaced."""
+
+    def of(self, instance: Instance) -> datetime:
+        """When the machine is given up, if it has come no further by then."""
+        creating = instance.state is InstanceState.CREATING
+        return instance.created_at + (self.launch if creating else self.registration)
+
+
 class Provider(Protocol):
     """One cloud. Every method may be called by several tasks and processes at once, and any number of times.
 
@@ -124,6 +138,15 @@ class Background(Protocol):
 
     async def problem(self) -> str | None:
         """What keeps it from working, in a sentence; None if nothing does."""
+
+
+@runtime_checkable
+class Unhurried(Protocol):
+    """What a provider may have beside: deadlines of its own, where its cloud by nature takes longer, or less long."""
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """How long its machines may take, unless the process is set otherwise."""
 
 
 @runtime_checkable

@@ -11,8 +11,8 @@ from typing import Final
 from services.contracts.base import Contract
 from services.contracts.errors import Failure, FailureCode
 from services.provisioner.node_facts import NodeFacts
-from services.provisioner.provider import Instance, InstanceSpec, InstanceState, Owner
-from services.provisioner.view import Deadlines, View
+from services.provisioner.provider import Deadlines, Instance, InstanceSpec, InstanceState, Owner
+from services.provisioner.view import View
 
 STEADY: Final = 60.0
 """Seconds until a demand that is met is looked at again."""

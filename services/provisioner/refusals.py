@@ -42,12 +42,16 @@ class Refusals:
 
     def note(self, demand: Demand, error: ProviderError | Failure, now: datetime) -> Failure:
         """Remember a refusal; returns it with the time of the next try."""
+        failure = self.told(demand, error, now)
+        self._held[_shared(demand) if error.code in SHARED else _own(demand)] = failure
+        return failure
+
+    def told(self, demand: Demand, error: ProviderError | Failure, now: datetime) -> Failure:
+        """A refusal with the time of the next try; nothing else waits for it."""
         after = error.retry_after if isinstance(error, ProviderError) else None
         pause = self._pauses.passing if error.code.passes else self._pauses.terminal
         retry_at = now + (timedelta(seconds=after) if after is not None else pause)
-        failure = Failure(code=error.code, message=error.message, instance_type=demand.instance_type, retry_at=retry_at)
-        self._held[_shared(demand) if error.code in SHARED else _own(demand)] = failure
-        return failure
+        return Failure(code=error.code, message=error.message, instance_type=demand.instance_type, retry_at=retry_at)
 
     def of(self, demand: Demand, now: datetime) -> Failure | None:
         """The refusal that holds for a demand, if any; the one that holds longest."""

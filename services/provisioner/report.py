@@ -12,10 +12,10 @@ from services.contracts.errors import Failure, FailureCode
 from services.contracts.messages import NodeReport, Report
 from services.contracts.subjects import ServiceName
 from services.provisioner.phases import phases
-from services.provisioner.provider import Instance, InstanceState
+from services.provisioner.provider import Deadlines, Instance, InstanceState
 from services.provisioner.reconcile import is_refused
 from services.provisioner.replaced import replacements
-from services.provisioner.view import Deadlines, View
+from services.provisioner.view import View
 
 
 def summarise(view: View, now: datetime, deadlines: Deadlines, previous: Report | None) -> Report:

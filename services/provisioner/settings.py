@@ -7,8 +7,8 @@ from datetime import timedelta
 from pydantic import Field
 
 from services.chassis.settings import Settings
+from services.provisioner.provider import Deadlines
 from services.provisioner.refusals import Pauses
-from services.provisioner.view import Deadlines
 
 
 class ProvisionerSettings(Settings):
@@ -18,10 +18,12 @@ class ProvisionerSettings(Settings):
     """The provider that this process serves."""
     provider_name: str | None = None
     """Another name to serve it under, so that two of a kind can run side by side."""
-    launch_seconds: float = Field(default=300, gt=0)
-    registration_seconds: float = Field(default=900, gt=0)
-    not_ready_seconds: float = Field(default=600, gt=0)
-    """A node that was ready, and is NotReady for so long, is replaced."""
+    launch_seconds: float | None = Field(default=None, gt=0)
+    """A machine must run so long after it was asked for. Not set: what the provider says, else 300."""
+    registration_seconds: float | None = Field(default=None, gt=0)
+    """Its node must be ready by then, counted from the same moment. Not set: what the provider says, else 900."""
+    not_ready_seconds: float | None = Field(default=None, gt=0)
+    """A node that was ready, and is NotReady for so long, is replaced. Not set: what the provider says, else 600."""
     refusal_seconds: float = Field(default=180, gt=0)
     """How long nothing is asked for after a refusal that does not pass by itself."""
     retry_seconds: float = Field(default=10, gt=0)
@@ -45,14 +47,15 @@ class ProvisionerSettings(Settings):
         """The name in subjects, offers and labels."""
         return self.provider_name or self.provider
 
-    @property
-    def deadlines(self) -> Deadlines:
-        """How long a machine may take."""
-        return Deadlines(
-            launch=timedelta(seconds=self.launch_seconds),
-            registration=timedelta(seconds=self.registration_seconds),
-            not_ready=timedelta(seconds=self.not_ready_seconds),
-        )
+    def deadlines(self, own: Deadlines) -> Deadlines:
+        """How long a machine may take; `own` are the provider's, and what is set counts more."""
+        given = {
+            "launch": self.launch_seconds,
+            "registration": self.registration_seconds,
+            "not_ready": self.not_ready_seconds,
+        }
+        set_here = {name: timedelta(seconds=seconds) for name, seconds in given.items() if seconds is not None}
+        return own.model_copy(update=set_here)
 
     @property
     def pauses(self) -> Pauses:

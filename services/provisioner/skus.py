@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 
 from services.contracts.offers import Offer
 
@@ -32,6 +32,7 @@ class Sku(BaseModel):
     because: str | None = None
     retired: date | None = None
     replacement: str | None = None
+    taints: tuple[str, ...] = ()
 
     def offer(self) -> Offer:
         """As a provider offers it: with the memory that a GPU's driver would report."""
@@ -49,14 +50,30 @@ class Sku(BaseModel):
             not_runnable_because=self.because,
             retired=self.retired,
             replacement=self.replacement,
+            taints=self.taints,
         )
 
 
-_SKUS = TypeAdapter(list[Sku])
+class _Table(BaseModel):
+    """A table. `taints` are those that its cloud may put on any node by itself."""
+
+    taints: tuple[str, ...] = ()
+    skus: tuple[Sku, ...]
+
+
+def tables() -> tuple[str, ...]:
+    """The names of the clouds whose tables there are."""
+    names = (table.name for table in files("presets").iterdir())
+    return tuple(sorted(n[5:-5] for n in names if n.startswith("skus-") and n.endswith(".yaml")))
+
+
+def load_table(cloud: str) -> dict[str, Sku]:
+    """The sizes of one cloud, by name in lower case. Raises FileNotFoundError where there is no such table."""
+    text = files("presets").joinpath(f"skus-{cloud}.yaml").read_text("utf-8")
+    table = _Table.model_validate(yaml.safe_load(text))
+    return {sku.name.lower(): sku.model_copy(update={"taints": table.taints}) for sku in table.skus}
 
 
 def load_skus() -> dict[str, Sku]:
-    """All sizes, by name in lower case."""
-    tables = (t for t in files("presets").iterdir() if t.name.startswith("skus-") and t.name.endswith(".yaml"))
-    rows = [sku for t in tables for sku in _SKUS.validate_python(yaml.safe_load(t.read_text("utf-8"))["skus"])]
-    return {sku.name.lower(): sku for sku in rows}
+    """The sizes of all clouds, by name in lower case."""
+    return {name: sku for cloud in tables() for name, sku in load_table(cloud).items()}

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 
-from services.contracts.base import Contract
 from services.contracts.errors import Failure
 from services.contracts.messages import Demand
 from services.provisioner.node_facts import NodeFacts, demanded_labels
-from services.provisioner.provider import Instance, InstanceState, instance_name
+from services.provisioner.provider import Deadlines, Instance, InstanceState, instance_name
 
 Stamp = tuple[str, datetime]
 """A machine or node, and the time that somebody else's clock has written on it."""
-
-
-class Deadlines(Contract):
-    """How long a machine may take to launch, and its node to be ready, both counted from its creation."""
-
-    launch: timedelta = timedelta(minutes=5)
-    registration: timedelta = timedelta(minutes=15)
-    not_ready: timedelta = timedelta(minutes=10)
-    """How long a node that has been ready may be NotReady before it is replaced."""
-
-    def of(self, instance: Instance) -> datetime:
-        """When the machine is given up, if it has come no further by then."""
-        creating = instance.state is InstanceState.CREATING
-        return instance.created_at + (self.launch if creating else self.registration)
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,7 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:
         ),
         node_labels={**labels, LABEL_WORKSPACE: state.name, LABEL_WORKSPACE_NAMESPACE: state.namespace},
         taints=(GPU_TAINT,) if offer.gpus else (),
+        tolerates=offer.taints,
         disk_gib=model.disk_gib if model else DISK_GIB,
         adapters=_adapters(state),
         load_balancer=state.annotations.get(ANNOTATION_ENABLE_LB, "").lower() == "true",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -14,19 +14,25 @@ JsonObject = dict[str, object]
 
 
 class Play(NamedTuple):
-    """One answer. Without a status the call is never answered; with `after` it is obeyed first, then answered so."""
+    """One answer. Without a status the call is never answered; with `after` it is obeyed first, then answered so.
+
+    With `cut` the connection breaks off in the middle of the body. `first` is done before it is answered.
+    """
 
     status: int | None
     body: object = None
     headers: Mapping[str, str] = MappingProxyType({})
     after: bool = False
+    cut: bool = False
+    first: Callable[[], None] | None = None
 
 
 class Script:
-    """Kinds of calls: token, list, get, create, delete, operation, skus, usages."""
+    """Kinds of calls: token, list, get, create, delete, operation, skus, usages; and create:SIZE."""
 
     def __init__(self) -> None:
         self._plays: dict[str, deque[Play]] = {}
+        self._always: dict[str, Play] = {}
         self._closing = asyncio.Event()
 
     def refuse(
@@ -53,14 +59,30 @@ class Script:
         """The next calls get no answer. With `after` they are obeyed all the same."""
         self.play(kind, Play(None, after=after), times)
 
-    def next(self, kind: str) -> Play | None:
-        plays = self._plays.get(kind)
-        return plays.popleft() if plays else None
+    def always(self, kind: str, play: Play) -> None:
+        """All calls from now on are answered so."""
+        self._always[kind] = play
 
-    async def answer(self, play: Play) -> web.StreamResponse:
+    def heal(self) -> None:
+        """Forget all of it, and let go of the calls that hang."""
+        self._plays.clear()
+        self._always.clear()
+        self._closing.set()
+        self._closing = asyncio.Event()
+
+    def next(self, *kinds: str) -> Play | None:
+        """What to answer to a call that is of all these kinds."""
+        queued = next((plays.popleft() for kind in kinds if (plays := self._plays.get(kind))), None)
+        return queued or next((self._always[kind] for kind in kinds if kind in self._always), None)
+
+    async def answer(self, play: Play, request: web.Request) -> web.StreamResponse:
+        if play.first:
+            play.first()
         if play.status is None:
             await self._closing.wait()
             raise web.HTTPServiceUnavailable
+        if play.cut:
+            return await _cut_off(play, request)
         if isinstance(play.body, str):
             return web.Response(text=play.body, status=play.status, headers=dict(play.headers))
         return web.json_response(play.body, status=play.status, headers=dict(play.headers))
@@ -68,3 +90,13 @@ class Script:
     def close(self) -> None:
         """Let go of all calls that hang."""
         self._closing.set()
+
+
+async def _cut_off(play: Play, request: web.Request) -> web.StreamResponse:
+    """Promise more than comes, and break off."""
+    answer = web.StreamResponse(status=play.status or 200, headers={**play.headers, "Content-Length": "1000"})
+    await answer.prepare(request)
+    await answer.write(str(play.body).encode())
+    if request.transport:
+        request.transport.abort()
+    return answer

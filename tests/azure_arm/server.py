@@ -49,6 +49,10 @@ class AzureArm:
         self.skus: list[JsonObject] = []
         self.usages: list[JsonObject] = []
         self.page_size = 50
+        self.by_location = False
+        """Creations are answered as ARM's rules also allow: 202, no body, and a Location that gives the outcome."""
+        self.unlisted: set[str] = set()
+        """Pools that lists do not show yet."""
         self.node_labels: JsonObject = {}
         app = web.Application()
         add = app.router.add_route
@@ -86,12 +90,12 @@ class AzureArm:
             self.seen.append(Seen(kind, request.path, dict(request.query), dict(request.headers), body))
             if kind != "token" and request.headers.get("Authorization") != f"Bearer {TOKEN}":
                 return _error(401, "InvalidAuthenticationToken", "The access token is invalid.")
-            play = self.script.next(kind)
+            play = self.script.next(kind, f"{kind}:{_size(body)}")
             if play is None:
                 return await handler(request)
             if play.after:
                 await handler(request)
-            return await self.script.answer(play)
+            return await self.script.answer(play, request)
 
         return answer
 
@@ -121,7 +125,8 @@ class AzureArm:
     async def _list(self, request: web.Request) -> web.Response:
         if refused := self._no_cluster(request):
             return refused
-        return self._page(request, [pool.show() for pool in self.state.pools.values()])
+        listed = (pool for pool in self.state.pools.values() if pool.name not in self.unlisted)
+        return self._page(request, [pool.show() for pool in listed])
 
     async def _get(self, request: web.Request) -> web.Response:
         if refused := self._no_cluster(request):
@@ -140,7 +145,10 @@ class AzureArm:
         if name in self.state.pools and self.state.pools[name].state in ("Creating", "Deleting"):
             return self._busy(self.state.pools[name])
         pool = self.state.pools[name] = Pool(request.path, name, self.seen[-1].body)
-        return web.json_response(pool.show(), status=201, headers=self._follow(pool))
+        headers = self._follow(pool)
+        if self.by_location:
+            return web.Response(status=202, headers={"Location": headers["Azure-AsyncOperation"]})
+        return web.json_response(pool.show(), status=201, headers=headers)
 
     async def _delete(self, request: web.Request) -> web.Response:
         if refused := self._no_cluster(request):
@@ -165,7 +173,13 @@ class AzureArm:
         return _flat(409, "OperationNotAllowed", text)
 
     async def _operation(self, request: web.Request) -> web.Response:
-        return web.json_response(self.state.operations[request.match_info["id"]])
+        operation = self.state.operations[request.match_info["id"]]
+        if not self.by_location:
+            return web.json_response(operation)
+        if operation["status"] == "InProgress":
+            return web.Response(status=202, headers={"Location": str(request.url), "Retry-After": "10"})
+        failed = operation["status"] == "Failed"
+        return web.json_response({"error": operation["error"]} if failed else {}, status=400 if failed else 200)
 
     async def _skus(self, request: web.Request) -> web.Response:
         return self._page(request, self.skus)
@@ -185,6 +199,11 @@ class AzureArm:
         if start + self.page_size < len(items):
             body["nextLink"] = str(request.url.update_query({"$skiptoken": str(start + self.page_size)}))
         return web.json_response(body)
+
+
+def _size(body: JsonObject) -> str:
+    properties = body.get("properties")
+    return str(properties.get("vmSize", "")) if isinstance(properties, dict) else ""
 
 
 def _error(status: int, code: str, message: str) -> web.Response:

@@ -7,6 +7,10 @@ import itertools
 
 JsonObject = dict[str, object]
 
+SPOT_TAINT = "kubernetes.azure.com/scalesetpriority=spot:NoSchedule"
+SPOT_LABEL = {"kubernetes.azure.com/scalesetpriority": "spot"}
+"""What AKS puts on spot nodes, asked or not."""
+
 
 class Pool:
     """One pool, as ARM shows it."""
@@ -17,6 +21,14 @@ class Pool:
         self.properties: JsonObject = {**_object(body.get("properties")), "provisioningState": "Creating"}
         self.operation = ""
         self.node = False
+        if self.properties.get("scaleSetPriority") == "Spot":
+            self.properties["nodeTaints"] = [*self.taints, SPOT_TAINT]
+            self.properties["nodeLabels"] = {**_object(self.properties.get("nodeLabels")), **SPOT_LABEL}
+
+    @property
+    def taints(self) -> list[str]:
+        found = self.properties.get("nodeTaints")
+        return [str(taint) for taint in found] if isinstance(found, list) else []
 
     @property
     def tags(self) -> JsonObject:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from deploy.local.controlplane import ControlPlane
+from services.chassis.kube import NODES, KubeClient, ObjectRef
 from tests.conformance.under_test import Place
 from tests.integration.conftest import NatsServer
 from tests.kubernetes.conftest import control_plane, kubectl
@@ -29,6 +31,22 @@ async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
     await server.start()
     yield server
     await server.kill()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def kube(
+    control_plane: ControlPlane, installed: None, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[KubeClient]:
+    """The cluster, also for provisioners that are started meanwhile; without nodes, before and after."""
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    async with await KubeClient.connect(str(control_plane.kubeconfig)) as kube:
+        yield kube
+        for name in await node_names(kube):
+            await kube.delete(ObjectRef(NODES, name))
+
+
+async def node_names(kube: KubeClient) -> list[str]:
+    return [ObjectRef.of(NODES, node).name for node in (await kube.list(NODES)).items]
 
 
 @pytest_asyncio.fixture(loop_scope="session")

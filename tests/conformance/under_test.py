@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -12,6 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pydantic import TypeAdapter
+
+from services.cli.conformance.outcome import Result
+
+RESULTS = TypeAdapter(list[Result])
 KAITOBUS = (sys.executable, "-m", "services.cli.main", "conformance")
 PROVISIONER = (sys.executable, "-m", "services.provisioner")
 
@@ -20,6 +25,9 @@ QUICK = {
     "KAITOBUS_OFFER_SECONDS": "2",
     "KAITOBUS_RETRY_SECONDS": "1",
     "KAITOBUS_REFUSAL_SECONDS": "5",
+    "KAITOBUS_COLLECT_SECONDS": "1",
+    "KAITOBUS_GRACE_SECONDS": "1",
+    "KAITOBUS_SETTLE_SECONDS": "1",
 }
 """Settings under which a provisioner of ours waits for nothing for its own sake."""
 
@@ -39,6 +47,10 @@ class Supervised:
     def restart_command(self) -> str:
         """Ends the process the hard way; it comes back by itself."""
         return f"kill -9 $(cat {self._pid_file})"
+
+    def kill(self) -> None:
+        """The same from here."""
+        os.kill(int(self._pid_file.read_text()), signal.SIGKILL)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._supervise())
@@ -84,18 +96,18 @@ class Place:
     ) -> None:
         await self._stack.__aexit__(kind, error, traceback)
 
-    async def start(self, argv: tuple[str, ...] = PROVISIONER, **env: str) -> Supervised:
+    async def start(self, env: Mapping[str, str], argv: tuple[str, ...] = PROVISIONER) -> Supervised:
         """Put a provisioner here."""
         made = Supervised(argv, {"KAITOBUS_NATS_URL": self.nats_url, **QUICK, **env}, self.folder)
         return await self._stack.enter_async_context(made)
 
-    async def conformance(self, provider: str, *options: str) -> tuple[int, dict[str, str], str]:
-        """Run the suite; returns its exit code, each scenario's outcome, and all that it printed."""
+    async def conformance(self, provider: str, *options: str) -> tuple[int, list[Result], str]:
+        """Run the suite; returns its exit code, each scenario's result, and all that it printed."""
         process = await asyncio.create_subprocess_exec(
             *KAITOBUS, "--provider", provider, "--nats", self.nats_url, "--json", *options,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         output, errors = await process.communicate()
-        results = json.loads(output) if output else []
+        results = RESULTS.validate_json(output) if output else []
         code = process.returncode if process.returncode is not None else -1
-        return code, {r["scenario"]: r["outcome"] for r in results}, output.decode() + errors.decode()
+        return code, results, output.decode() + errors.decode()

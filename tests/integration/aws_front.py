@@ -8,7 +8,7 @@ import re
 import urllib.request
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -26,15 +26,21 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Reply(NamedTuple):
-    """One answer as it goes over the wire; `silent` for none at all."""
+    """One answer as it goes over the wire; `silent` for none at all.
+
+    With `after` the request is obeyed first. `first` is done before it is answered.
+    """
 
     status: int = 200
     body: str = ""
     headers: Mapping[str, str] = _NO_HEADERS
     silent: bool = False
+    after: bool = False
+    first: Callable[[], None] | None = None
 
 
 SILENCE = Reply(silent=True)
+OBEYED_IN_SILENCE = Reply(silent=True, after=True)
 
 
 class Seen(NamedTuple):
@@ -73,6 +79,8 @@ class AwsFront:
     upstream: str
     cluster: str
     seen: list[Seen] = field(default_factory=list)
+    groups: dict[str, dict[str, object]] = field(default_factory=dict)
+    """The node groups that are there, as they were asked for."""
     _scripts: list[tuple[re.Pattern[str], deque[Reply]]] = field(default_factory=list)
     _always: list[tuple[re.Pattern[str], Reply]] = field(default_factory=list)
     _changes: dict[str, dict[str, object]] = field(default_factory=dict)
@@ -87,6 +95,13 @@ class AwsFront:
     def always(self, pattern: str, reply: Reply) -> None:
         """Give this answer from now on."""
         self._always.append((re.compile(pattern), reply))
+
+    def heal(self) -> None:
+        """Give moto's answers again, to calls that hang too."""
+        self._scripts.clear()
+        self._always.clear()
+        self._closing.set()
+        self._closing = asyncio.Event()
 
     def change(self, group: str, **fields: object) -> None:
         """Have a node group described with other fields than moto's: in a state that moto knows not."""
@@ -112,9 +127,13 @@ class AwsFront:
         seen = Seen(request.method, request.path, (await request.read()).decode())
         self.seen.append(seen)
         reply = self._scripted(f"{seen.method} {seen.path} {seen.body}")
-        if reply is None:
+        if reply is None or reply.after:
             async with self._one_at_a_time:
-                return await self._forward(request, seen)
+                answer = await self._forward(request, seen)
+        if reply is None:
+            return answer
+        if reply.first:
+            reply.first()
         if reply.silent:
             await self._closing.wait()
         return web.Response(status=reply.status, text=reply.body, headers=reply.headers)
@@ -132,8 +151,16 @@ class AwsFront:
             ) as got,
         ):
             body = self._changed(seen, await got.text())
+            self._note(seen, got.status)
             kept = {k: v for k, v in got.headers.items() if k.lower().startswith("x-amz")}
             return web.Response(status=got.status, text=body, headers=kept)
+
+    def _note(self, seen: Seen, status: int) -> None:
+        """Keep in mind which node groups there are."""
+        if status == 200 and seen.method == "POST" and seen.path.endswith("/node-groups"):
+            self.groups[str(seen.json["nodegroupName"])] = seen.json
+        elif status == 200 and seen.method == "DELETE":
+            self.groups.pop(seen.path.rpartition("/")[2], None)
 
     def _changed(self, seen: Seen, body: str) -> str:
         fields = self._changes.get(seen.path.rpartition("/")[2])
@@ -169,6 +196,10 @@ class Moto:
         self._eks.create_nodegroup(
             clusterName=cluster, nodegroupName=name, subnets=self.subnets, nodeRole=self.role, tags=tags
         )
+
+    def take_group(self, cluster: str, name: str) -> None:
+        """A node group goes without anybody of ours having asked for it."""
+        self._eks.delete_nodegroup(clusterName=cluster, nodegroupName=name)
 
     def stop(self) -> None:
         """End it, and forget what it keeps for the whole process."""

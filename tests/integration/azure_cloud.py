@@ -23,8 +23,10 @@ from services.provisioner.providers.azure.naming import pool_name
 from services.provisioner.registry import Context
 from tests.azure_arm import certificate
 from tests.azure_arm.server import CLUSTER, GROUP, REGION, SECRET, SUBSCRIPTION, AzureArm
+from tests.azure_arm.state import JsonObject
 
 SIZE = "Standard_NC24ads_A100_v4"
+FAMILY = "standardNCADSA100v4Family"
 OWNER = Owner(namespace="default", name="phi", uid="uid-1")
 
 
@@ -50,6 +52,19 @@ def pool_of(wanted: InstanceSpec) -> str:
     return pool_name(wanted.name)
 
 
+def sku(name: str, family: str = FAMILY, vcpus: int = 24, **fields: object) -> JsonObject:
+    capabilities = {"vCPUs": vcpus, "EphemeralOSDiskSupported": "True", "CachedDiskBytes": 256 * 2**30}
+    return {
+        "resourceType": "virtualMachines",
+        "name": name,
+        "family": family,
+        "locations": [REGION],
+        "locationInfo": [{"location": REGION, "zones": ["1", "2"]}],
+        "capabilities": [{"name": key, "value": str(value)} for key, value in capabilities.items()],
+        "restrictions": [],
+    } | fields
+
+
 class Cloud:
     """A cluster on the small Azure, and providers for it, as many as a test wants."""
 
@@ -70,7 +85,8 @@ class Cloud:
         self._stack.push_async_callback(api_server.close)
         kube = await KubeClient.connect(str(self._kubeconfig(api_server.url)))
         self._stack.push_async_callback(kube.close)
-        provider = await make(Context(kube, Nodes(kube, "azure")))
+        self.nodes = Nodes(kube, "azure")
+        provider = await make(Context(kube, self.nodes))
         self._stack.push_async_callback(provider.close)
         return provider
 
@@ -106,6 +122,7 @@ async def cloud_on(folder: Path, env: pytest.MonkeyPatch) -> AsyncIterator[Cloud
         "KAITOBUS_AZURE_ENDPOINT": arm.url,
         "KAITOBUS_AZURE_CA_FILE": str(ca),
         "KAITOBUS_AZURE_LIST_SECONDS": "0",
+        "KAITOBUS_AZURE_POLL_SECONDS": "0",
     }.items():
         env.setenv(name, value)
     async with AsyncExitStack() as stack:

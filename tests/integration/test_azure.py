@@ -10,9 +10,11 @@ import pytest
 import pytest_asyncio
 
 from services.contracts.errors import FailureCode, ProviderError
+from services.contracts.workspace import LABEL_PROVIDER
+from services.provisioner.node_facts import facts
 from services.provisioner.provider import InstanceState, Owner
 from tests.azure_arm.state import JsonObject, Pool
-from tests.integration.azure_cloud import OWNER, SIZE, Cloud, cloud_on, pool_of, spec
+from tests.integration.azure_cloud import OWNER, SIZE, Cloud, cloud_on, pool_of, sku, spec
 
 
 @pytest_asyncio.fixture
@@ -88,6 +90,15 @@ async def test_spot_zones_and_disk_by_the_workspaces_annotations(cloud: Cloud) -
     assert (sent["availabilityZones"], sent["osDiskType"]) == (["1", "3"], "Managed")
 
 
+async def test_a_spot_machine_carries_what_its_pods_are_made_to_tolerate(cloud: Cloud) -> None:
+    provider = await cloud.provider()
+    await provider.create(spec(parameters={"spot": "true"}))
+    (pool,) = cloud.arm.state.pools.values()
+    cloud.arm.skus = [sku(SIZE)]
+    (offer,) = await provider.offers()
+    assert set(pool.taints) - {"sku=gpu:NoSchedule"} == set(offer.taints)
+
+
 @pytest.mark.parametrize(
     ("field", "words"),
     [
@@ -118,7 +129,7 @@ async def test_pool_names_are_legal_and_always_the_same() -> None:
 
 
 async def test_creating_is_submitted_and_not_waited_for(cloud: Cloud) -> None:
-    provider = await cloud.provider()
+    provider = await cloud.provider(poll_seconds=60)
     made = await provider.create(spec())
     assert (made.state, made.name, made.owner) == (InstanceState.CREATING, spec().name, OWNER)
     assert not cloud.arm.calls("operation")
@@ -165,11 +176,17 @@ async def test_the_node_is_found_once_it_has_joined(cloud: Cloud) -> None:
     assert found.failure is None
 
 
-async def test_a_pool_that_aks_sets_up_for_long_counts_as_launched(cloud: Cloud) -> None:
-    provider = await cloud.provider(launched_seconds=0.01)
-    await provider.create(spec())
+async def test_a_pool_that_aks_still_sets_up_is_launched_once_its_node_has_joined(cloud: Cloud) -> None:
+    provider = await cloud.provider()
+    made = await provider.create(spec())
     (found,) = await provider.list()
-    assert (found.state, found.detail) == (InstanceState.RUNNING, f"agent pool {found.id} is Creating")
+    assert (found.state, found.launched_at) == (InstanceState.CREATING, None)
+    assert found.detail == f"agent pool {made.id} is Creating"
+    node = cloud.arm.state.pools[made.id].show_node({LABEL_PROVIDER: "azure"})
+    cloud.nodes.remember(node)
+    (found,) = await provider.list()
+    assert (found.state, found.node_name) == (InstanceState.RUNNING, f"aks-{made.id}-12345678-vmss000000")
+    assert found.launched_at == facts(node).created_at
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -14,9 +14,7 @@ from services.contracts.offers import Offer
 from services.provisioner.providers.azure import AzureProvider
 from tests.azure_arm.server import REGION
 from tests.azure_arm.state import JsonObject
-from tests.integration.azure_cloud import SIZE, Cloud, cloud_on, spec
-
-FAMILY = "standardNCADSA100v4Family"
+from tests.integration.azure_cloud import FAMILY, SIZE, Cloud, cloud_on, sku, spec
 
 
 @pytest_asyncio.fixture
@@ -25,19 +23,6 @@ async def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         found.arm.skus = [sku(SIZE), sku("Standard_NC48ads_A100_v4", vcpus=48), sku("Standard_D4s_v5", "Dsv5", 4)]
         found.arm.usages = [usage("cores", 500, 10), usage(FAMILY, 100, 24), usage("lowPriorityCores", 30, 0)]
         yield found
-
-
-def sku(name: str, family: str = FAMILY, vcpus: int = 24, **fields: object) -> JsonObject:
-    capabilities = {"vCPUs": vcpus, "EphemeralOSDiskSupported": "True", "CachedDiskBytes": 256 * 2**30}
-    return {
-        "resourceType": "virtualMachines",
-        "name": name,
-        "family": family,
-        "locations": [REGION],
-        "locationInfo": [{"location": REGION, "zones": ["1", "2"]}],
-        "capabilities": [{"name": key, "value": str(value)} for key, value in capabilities.items()],
-        "restrictions": [],
-    } | fields
 
 
 def usage(name: str, limit: int, used: int) -> JsonObject:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from services.chassis.kube import (
     EVENTS,
@@ -17,17 +18,44 @@ from services.chassis.kube import (
     KubeError,
     NotFound,
     ObjectRef,
+    Resource,
     dig_dict,
     dig_dicts,
     dig_list,
     dig_str,
 )
 from services.provisioner.providers.karpenter.claim import NODECLAIMS
+from tests.kubernetes.conftest import Kubectl
 
 log = logging.getLogger(__name__)
 
+FILE = Path(__file__).parents[1] / "data" / "karpenter-crds.yaml"
+CLASS = "karpenter.example.com/TestNodeClass/default"
+TEST_CLASSES = Resource("karpenter.example.com", "v1beta1", "testnodeclasses", "TestNodeClass", namespaced=False)
+KAITO_CLASSES = Resource("kaito.sh", "v1alpha1", "kaitonodeclasses", "KaitoNodeClass", namespaced=False)
+CRD_NAMES = ("nodeclaims.karpenter.sh", "kaitonodeclasses.kaito.sh", "testnodeclasses.karpenter.example.com")
 FINALIZER = "karpenter.sh/termination"
 NO_CAPACITY = "insufficient capacity, all requested instance types were unavailable during launch"
+
+
+async def install(kube: KubeClient, kubectl: Kubectl) -> dict[str, str]:
+    """The CRDs, and node classes that are ready. Returns the settings that name one of them."""
+    await kubectl("apply", "-f", str(FILE))
+    for crd in CRD_NAMES:
+        await kubectl("wait", "--for=condition=Established", f"crd/{crd}", "--timeout=30s")
+    await make_class(kube, TEST_CLASSES, ready="True")
+    await make_class(kube, KAITO_CLASSES)
+    return {"KAITOBUS_KARPENTER_NODE_CLASS": CLASS, "KAITOBUS_KARPENTER_SKUS": "azure"}
+
+
+async def make_class(kube: KubeClient, resource: Resource, ready: str | None = None, message: str = "") -> None:
+    """A node class, and what its controller says of it."""
+    ref = ObjectRef(resource, "default")
+    if await kube.get(ref) is None:
+        body: JsonObject = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": "default"}}
+        await kube.create(resource, body)
+    conditions = [{"type": "Ready", "status": ready, "reason": "Tested", "message": message}] if ready else []
+    await kube.merge_patch(ref, {"status": {"conditions": conditions}}, subresource="status")
 
 
 class Karpenter:

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from services.chassis.kube import NODES, JsonObject, ObjectRef
 from services.provisioner.provider import instance_name
 from services.provisioner.providers.aws.nodegroup import NODE_LABEL
 from tests.integration.aws_front import AwsFront, Moto, Reply, aws, eks_error, typed_error
+from tests.kubernetes import kubelet
 from tests.kubernetes.provisioner_fixtures import World, installed, ready, until, world
 from tests.stack import AT_ONCE
 
@@ -37,15 +37,9 @@ async def cloud(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Aw
 
 async def join(world: World, cloud: AwsFront, group: str) -> None:
     """What EKS does with a node group: a node joins, with the labels that were asked for and the group's name."""
-    made = next(request.json for request in cloud.requests("POST") if f'"{group}"' in request.body)
-    asked = made["labels"]
+    asked = cloud.groups[group]["labels"]
     assert isinstance(asked, dict)
-    metadata: JsonObject = {"name": f"ip-{group}", "labels": {**asked, NODE_LABEL: group}}
-    await world.kube.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
-    gpu = {"nvidia.com/gpu": "1"}
-    good = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T12:00:00Z"}
-    status: JsonObject = {"status": {"allocatable": gpu, "capacity": gpu, "conditions": [good]}}
-    await world.kube.merge_patch(ObjectRef(NODES, f"ip-{group}"), status, subresource="status")
+    await kubelet.join(world.kube, f"ip-{group}", {**asked, NODE_LABEL: group})
 
 
 async def offered(world: World) -> bool:

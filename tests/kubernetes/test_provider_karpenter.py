@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from services.chassis.kube import (
     CRDS,
-    JsonObject,
     KubeClient,
     ObjectRef,
     Resource,
     dig,
     dig_dict,
-    dig_dicts,
     dig_str,
 )
 from services.contracts.errors import FailureCode, ProviderError
@@ -32,29 +28,29 @@ from services.provisioner.providers.karpenter.claim import NODECLAIMS
 from services.provisioner.providers.karpenter.node_class import parse
 from services.provisioner.providers.karpenter.settings import KarpenterSettings
 from tests.kubernetes.conftest import Kubectl
-from tests.kubernetes.karpenter_controller import NO_CAPACITY, Karpenter, new_node, node_name
+from tests.kubernetes.karpenter_controller import (
+    CLASS,
+    FILE,
+    NO_CAPACITY,
+    TEST_CLASSES,
+    Karpenter,
+    install,
+    make_class,
+    new_node,
+    node_name,
+)
 from tests.kubernetes.provisioner_fixtures import SIZE, World, installed, ready, until, world
 from tests.stack import AT_ONCE
 
 __all__ = ["installed", "world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-FILE = Path(__file__).parents[1] / "data" / "karpenter-crds.yaml"
-CLASS = "karpenter.example.com/TestNodeClass/default"
-TEST_CLASSES = Resource("karpenter.example.com", "v1beta1", "testnodeclasses", "TestNodeClass", namespaced=False)
-KAITO_CLASSES = Resource("kaito.sh", "v1alpha1", "kaitonodeclasses", "KaitoNodeClass", namespaced=False)
-
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def karpenter(world: World, kubectl: Kubectl) -> AsyncIterator[Karpenter]:
     """The CRDs, a node class that is ready, settings that name it, and the controller."""
-    await kubectl("apply", "-f", str(FILE))
-    for crd in ("nodeclaims.karpenter.sh", "kaitonodeclasses.kaito.sh", "testnodeclasses.karpenter.example.com"):
-        await until(functools.partial(_established, world.kube, crd))
-    world.env.setenv("KAITOBUS_KARPENTER_NODE_CLASS", CLASS)
-    world.env.setenv("KAITOBUS_KARPENTER_SKUS", "azure")
-    await _class(world.kube, TEST_CLASSES, ready="True")
-    await _class(world.kube, KAITO_CLASSES)
+    for name, value in (await install(world.kube, kubectl)).items():
+        world.env.setenv(name, value)
     async with Karpenter(world.kube).running() as controller:
         yield controller
 
@@ -292,7 +288,7 @@ async def test_nothing_is_offered_while_the_node_class_is_missing_or_not_ready(
 ) -> None:
     async with _provider(world.kube) as provider:
         assert SIZE in {offer.instance_type for offer in await provider.offers()}
-        await _class(world.kube, TEST_CLASSES, ready="False", message="subnets do not resolve")
+        await make_class(world.kube, TEST_CLASSES, ready="False", message="subnets do not resolve")
         assert await provider.offers() == ()
         with pytest.raises(ProviderError, match=r"is not ready: .*subnets do not resolve"):
             await provider.create(_spec(world))
@@ -356,15 +352,6 @@ def _spec(world: World) -> InstanceSpec:
     )  # fmt: skip
 
 
-async def _class(kube: KubeClient, resource: Resource, ready: str | None = None, message: str = "") -> None:
-    ref = ObjectRef(resource, "default")
-    if await kube.get(ref) is None:
-        body: JsonObject = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": "default"}}
-        await kube.create(resource, body)
-    conditions = [{"type": "Ready", "status": ready, "reason": "Tested", "message": message}] if ready else []
-    await kube.merge_patch(ref, {"status": {"conditions": conditions}}, subresource="status")
-
-
 async def _number(karpenter: Karpenter, wanted: int) -> bool:
     return len(await karpenter.claims()) == wanted
 
@@ -379,11 +366,6 @@ async def _deleting(karpenter: Karpenter) -> bool:
 
 async def _state(provider: KarpenterProvider, state: InstanceState) -> Instance | None:
     return next((i for i in await provider.list() if i.state is state), None)
-
-
-async def _established(kube: KubeClient, crd: str) -> bool:
-    conditions = dig_dicts(await kube.get(ObjectRef(CRDS, crd)), "status", "conditions")
-    return any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions)
 
 
 async def _crd_gone(kube: KubeClient) -> bool:

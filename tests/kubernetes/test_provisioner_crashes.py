@@ -20,10 +20,10 @@ from services.contracts.messages import Demand
 from services.provisioner.loop import Loop
 from services.provisioner.nodes import Nodes
 from services.provisioner.offers import OfferPublisher
+from services.provisioner.provider import Deadlines
 from services.provisioner.providers.fake.provider import FakeProvider
 from services.provisioner.providers.fake.settings import FakeSettings
 from services.provisioner.refusals import Pauses, Refusals
-from services.provisioner.view import Deadlines
 from tests.kubernetes.provisioner_fixtures import World, installed, until, world
 
 __all__ = ["installed", "world"]

@@ -10,9 +10,9 @@ from functools import partial
 from services.contracts.errors import Failure
 from services.contracts.messages import Demand
 from services.provisioner.node_facts import NodeFacts, demanded_labels, owner_in
-from services.provisioner.provider import Instance, InstanceSpec, InstanceState, Owner, instance_name
+from services.provisioner.provider import Deadlines, Instance, InstanceSpec, InstanceState, Owner, instance_name
 from services.provisioner.reconcile import Actions
-from services.provisioner.view import Deadlines, View
+from services.provisioner.view import View
 
 START = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 DEADLINES = Deadlines()

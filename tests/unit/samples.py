@@ -105,6 +105,8 @@ def plan(
     flags: dict[str, str] | None = None,
     token_secret: str | None = None,
     load_balancer: bool = False,
+    taints: tuple[str, ...] = (),
+    tolerates: tuple[str, ...] = (),
 ) -> Plan:
     """A plan of one A100 node for phi-4-mini, unless told otherwise."""
     served = workload is not Workload.TEMPLATE
@@ -124,6 +126,8 @@ def plan(
         node_labels={"apps": "phi", "kaito.sh/workspace": "w"},
         adapters=adapters,
         load_balancer=load_balancer,
+        taints=taints,
+        tolerates=tolerates,
         cost_per_hour=3.673,
         fixed=Fixed(
             instance_type="Standard_NC24ads_A100_v4",

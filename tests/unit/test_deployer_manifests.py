@@ -117,6 +117,15 @@ class TestPod:
             {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
         ]
 
+    def test_it_tolerates_what_the_plan_demands_and_what_the_cloud_may_put_there(self) -> None:
+        found = pod_spec(taints=("sku=gpu:NoSchedule", "own:NoExecute"), tolerates=("cloud/priority=spot:NoSchedule",))
+        assert found["tolerations"] == [
+            {"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"},
+            {"key": "own", "operator": "Exists", "effect": "NoExecute"},
+            {"key": "cloud/priority", "operator": "Equal", "value": "spot", "effect": "NoSchedule"},
+            {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+        ]
+
     def test_it_asks_for_its_gpus(self) -> None:
         assert dig_dict(container(), "resources") == {
             "limits": {"nvidia.com/gpu": "1"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -13,8 +14,12 @@ from services.contracts.offers import Offer
 from services.provisioner.bounded import Bounded
 from services.provisioner.measured import Measured
 from services.provisioner.node_facts import facts, taint_object, taint_text
-from services.provisioner.provider import Instance, InstanceSpec, Key, Provider
+from services.provisioner.provider import Deadlines, Instance, InstanceSpec, Key, Provider
+from services.provisioner.providers.aws.provider import AwsProvider
+from services.provisioner.providers.azure import AzureProvider
 from services.provisioner.registry import UnknownProvider, find
+from services.provisioner.settings import ProvisionerSettings
+from services.provisioner.skus import load_table
 from tests.unit.provisioner_cloud import machine
 
 
@@ -67,8 +72,7 @@ async def test_a_cloud_that_does_not_answer_is_a_typed_error() -> None:
 async def test_a_mistake_of_a_provider_is_told_and_ends_nothing() -> None:
     class Mistaken(SlowCloud):
         async def list(self, workspace: Key | None = None) -> tuple[Instance, ...]:
-            no_machines: dict[str, Instance] = {}
-            return (no_machines["token"],)
+            raise KeyError("token")
 
     with pytest.raises(ProviderError, match=r"slow made a mistake at list \(its log has more\): KeyError") as caught:
         await bounded(Mistaken()).list()
@@ -132,3 +136,25 @@ def test_a_node_without_a_status_is_not_ready() -> None:
 def test_an_unknown_provider_is_told_which_there_are() -> None:
     with pytest.raises(UnknownProvider, match=r"fake, .*local"):
         find("amazon")
+
+
+def test_a_provider_states_its_own_deadlines_and_a_setting_counts_more() -> None:
+    common, slow = Deadlines(), Deadlines(launch=timedelta(minutes=15), registration=timedelta(minutes=20))
+    assert (common.launch, common.registration) == (timedelta(minutes=5), timedelta(minutes=15))
+    assert ProvisionerSettings().deadlines(slow) == slow
+    quick = ProvisionerSettings(launch_seconds=60).deadlines(slow)
+    assert quick == slow.model_copy(update={"launch": timedelta(minutes=1)})
+
+
+@pytest.mark.parametrize("provider", [AzureProvider, AwsProvider])
+def test_clouds_that_set_up_nodes_before_they_say_so_are_given_longer(
+    provider: type[AzureProvider | AwsProvider],
+) -> None:
+    assert provider.deadlines == Deadlines(launch=timedelta(minutes=15), registration=timedelta(minutes=20))
+
+
+def test_the_taint_that_aks_puts_on_spot_machines_is_in_its_table() -> None:
+    assert {sku.offer().taints for sku in load_table("azure").values()} == {
+        ("kubernetes.azure.com/scalesetpriority=spot:NoSchedule",)
+    }
+    assert {sku.offer().taints for sku in load_table("aws").values()} == {()}

@@ -278,6 +278,16 @@ def test_nodes_are_demanded_with_the_labels_that_pods_are_pinned_to() -> None:
     assert demand.parameters == {"zone": "2"}
 
 
+def test_what_the_cloud_may_put_on_the_nodes_is_tolerated_but_not_demanded() -> None:
+    spot = "cloud/priority=spot:NoSchedule"
+    offers = Offers(provider="cloud", offers=(A100.model_copy(update={"taints": (spot,)}),), published_at=NOW)
+    state = workspace()
+    plan = planned(state, [offers])
+    (demand,) = demands_for(state, plan)
+    assert plan.tolerates == (spot,)
+    assert plan.taints == demand.taints == ("sku=gpu:NoSchedule",)
+
+
 def test_tuning_on_real_machines_buys_nothing_and_says_so() -> None:
     decision = decided(workspace("phi-4", tuning=True))
     assert (decision.plan, decision.condition.reason) == (None, Reason.TUNING_NOT_SUPPORTED)

@@ -96,7 +96,7 @@ def _faults(provider: str, path: Path | None) -> Faults:
     from services.cli.conformance.faults import BUILT_IN, BadFaults, read_faults
 
     try:
-        return read_faults(path) if path else BUILT_IN.get(provider, {})
+        return {**BUILT_IN.get(provider, {}), **(read_faults(path) if path else {})}
     except BadFaults as error:
         _bad_call(str(error))
 

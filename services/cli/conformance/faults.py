@@ -28,7 +28,8 @@ class FaultName(StrEnum):
 class Fault(Contract):
     """How a fault is brought about: by a demand's `parameters` or `instanceType`, or by commands around it.
 
-    Commands are run by a shell, `before` the demand and `after` the fault was reported.
+    Commands are run by a shell, `before` the demand and `after` the fault was reported. A fault that this provider
+    cannot have is not asked for, and `cannot` says why: it stands in the table instead of a result.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -37,6 +38,7 @@ class Fault(Contract):
     instance_type: str | None = None
     before: str | None = None
     after: str | None = None
+    cannot: str | None = None
 
 
 Faults = Mapping[FaultName, Fault]
@@ -50,8 +52,26 @@ _FAKE: Final = {
     FaultName.LATE: {"late-seconds": "5"},
     FaultName.VANISH: {"vanish-after-seconds": "1"},
 }
+_BYO: Final = {
+    FaultName.QUOTA: "nodes that exist have no quota",
+    FaultName.UNAUTHORIZED: "no cloud is asked; what is allowed in the cluster, its roles say",
+    FaultName.THROTTLING: "no cloud is asked",
+    FaultName.LATE: "a node that exists is claimed at once",
+    FaultName.CRASH: "to claim a node is one write, after which nothing is left to do",
+}
+_LOCAL: Final = {
+    FaultName.QUOTA: "this machine has no quota",
+    FaultName.UNAUTHORIZED: "no cloud is asked",
+    FaultName.THROTTLING: "no cloud is asked",
+    FaultName.LATE: "this machine is there",
+    FaultName.CRASH: "a machine is recorded before its agent is started",
+    FaultName.VANISH: "an agent that ends is started again, and its node stays",
+}
 BUILT_IN: Final[Mapping[str, Faults]] = {
-    "fake": {name: Fault(parameters=parameters) for name, parameters in _FAKE.items()}
+    "fake": {name: Fault(parameters=parameters) for name, parameters in _FAKE.items()},
+    "byo": {name: Fault(cannot=why) for name, why in _BYO.items()},
+    "local": {name: Fault(cannot=why) for name, why in _LOCAL.items()}
+    | {FaultName.CAPACITY: Fault(instance_type="local-1048576gi")},
 }
 """What the suite knows of providers by itself. A crash is asked for only by a file: somebody must start it again."""
 

@@ -103,7 +103,7 @@ def why_not(scenario: Scenario, setting: Setting) -> str | None:
         return "nobody can restart the provisioner: give --restart-command"
     if scenario.fault and scenario.fault not in setting.faults:
         return f"nothing is known of how to bring it about: give --faults with an entry {scenario.fault}"
-    return None
+    return setting.faults[scenario.fault].cannot if scenario.fault else None
 
 
 async def until_offered(wire: Wire, seconds: float = OFFERED) -> Offers:

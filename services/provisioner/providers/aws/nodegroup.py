@@ -14,7 +14,7 @@ from pydantic import Field
 from services.contracts.base import Contract
 from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE, LABEL_WORKSPACE_NAMESPACE
-from services.provisioner.node_facts import NodeFacts, owner_in, taint_object
+from services.provisioner.node_facts import NodeFacts, moment, owner_in, taint_object
 from services.provisioner.provider import Instance, InstanceSpec, InstanceState, Owner
 from services.provisioner.providers.aws.health import Issue, as_failure
 from services.provisioner.providers.aws.settings import AwsSettings
@@ -149,7 +149,7 @@ def instance_of(group: NodeGroup, owner: Owner, node: NodeFacts | None) -> Insta
         name=group.nodegroup_name,
         owner=owner,
         instance_type=size,
-        created_at=group.created_at,
+        created_at=_created(group),
         # EKS does not tell when the machine was launched. That it has joined is the first that is seen of it.
         launched_at=node.created_at if node else None,
         state=state,
@@ -157,6 +157,12 @@ def instance_of(group: NodeGroup, owner: Owner, node: NodeFacts | None) -> Insta
         failure=failure if state is InstanceState.FAILED else None,
         node_name=node.name if node else None,
     )
+
+
+def _created(group: NodeGroup) -> datetime:
+    """By our own clock, which deadlines are counted with: AWS's may go differently."""
+    own = moment(group.tags.get(TAG_CREATED, ""))
+    return own if own and own.tzinfo else group.created_at
 
 
 def _state(status: Status, joined: bool, *, blocked: bool) -> InstanceState:

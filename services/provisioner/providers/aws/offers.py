@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from importlib.resources import files
 from typing import Final
 
-import yaml
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from services.contracts.base import Contract
 from services.contracts.errors import ProviderError
 from services.contracts.offers import Offer
 from services.provisioner.providers.aws.client import AwsClient
-from services.provisioner.skus import Sku
+from services.provisioner.skus import load_table
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +34,7 @@ class RegionOffers:
 
     def __init__(self, client: AwsClient) -> None:
         self._client = client
-        self._table = load_table()
+        self._table = load_table("aws")
         self._sold: frozenset[str] | None = None
         self._good_until = float("-inf")
         self._said = ""
@@ -81,10 +79,3 @@ class RegionOffers:
             if not page.next_token:
                 return frozenset(sold)
             query["NextToken"] = page.next_token
-
-
-def load_table() -> dict[str, Sku]:
-    """AWS's sizes by name."""
-    text = files("presets").joinpath("skus-aws.yaml").read_text("utf-8")
-    rows = TypeAdapter(list[Sku]).validate_python(yaml.safe_load(text)["skus"])
-    return {sku.name: sku for sku in rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
@@ -15,7 +15,7 @@ from services.contracts.offers import Offer
 from services.provisioner.cached import Cached
 from services.provisioner.node_facts import NodeFacts, facts
 from services.provisioner.nodes import Nodes
-from services.provisioner.provider import Instance, InstanceSpec, Key, Owner
+from services.provisioner.provider import Deadlines, Instance, InstanceSpec, Key, Owner
 from services.provisioner.providers.aws.client import AwsClient
 from services.provisioner.providers.aws.errors import IN_USE, MISSING, AwsError
 from services.provisioner.providers.aws.nodegroup import (
@@ -50,6 +50,8 @@ class AwsProvider:
     name = "aws"
     simulated = False
     owns_nodes = True
+    deadlines = Deadlines(launch=timedelta(minutes=15), registration=timedelta(minutes=20))
+    """EKS calls a group CREATING until its node has joined, and itself gives up after half an hour."""
 
     def __init__(self, settings: AwsSettings, nodes: Nodes) -> None:
         self._settings = settings

@@ -7,20 +7,21 @@ processor time at the start, for two lists that are plain JSON.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
 from azure.core import MatchConditions
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import HttpResponseError
-from azure.core.pipeline import PipelineResponse
-from azure.core.pipeline.policies import AsyncRetryPolicy
+from azure.core.pipeline import PipelineRequest, PipelineResponse
+from azure.core.pipeline.policies import AsyncRetryPolicy, SansIOHTTPPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.identity.aio import DefaultAzureCredential
 from azure.mgmt.containerservice.aio import ContainerServiceClient
 from azure.mgmt.containerservice.models import AgentPool, AgentPoolManagedClusterAgentPoolProfileProperties
 
-from services.chassis.kube import JsonObject, dig_dicts, dig_str
+from services.chassis.kube import JsonObject, dig, dig_dicts, dig_str
 from services.contracts.errors import FailureCode, ProviderError
 from services.provisioner.providers.azure.refusal import PARENT_MISSING
 from services.provisioner.providers.azure.settings import AzureSettings
@@ -35,6 +36,7 @@ PAGES: Final = 100
 def credential(settings: AzureSettings) -> AsyncTokenCredential:
     """Workload identity, managed identity, a service principal in AZURE_*, or the login of the `az` command."""
     return DefaultAzureCredential(
+        authority=settings.authority,
         exclude_shared_token_cache_credential=True,
         exclude_visual_studio_code_credential=True,
         exclude_powershell_credential=True,
@@ -44,6 +46,18 @@ def credential(settings: AzureSettings) -> AsyncTokenCredential:
         read_timeout=settings.call_seconds,
         retry_total=0,
     )
+
+
+class OnlyHere(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Sends nothing, and no token, to another host that an answer points to, be it a page, an operation, a redirect."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._origin = urlsplit(endpoint)[:2]
+
+    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
+        """Raises ValueError for a request that would go elsewhere."""
+        if urlsplit(request.http_request.url)[:2] != self._origin:
+            raise ValueError("it points to another host, which gets no token")
 
 
 class Arm:
@@ -59,6 +73,7 @@ class Arm:
             api_version=settings.api_version,
             credential_scopes=[settings.scope],
             retry_policy=AsyncRetryPolicy.no_retries(),
+            per_retry_policies=[OnlyHere(settings.endpoint)],
             connection_verify=_verify(settings),
             connection_timeout=settings.call_seconds,
             read_timeout=settings.call_seconds,
@@ -75,7 +90,10 @@ class Arm:
         """All pools of the cluster, whoever's they are."""
         with translated("list the agent pools"):
             found = self._client.agent_pools.list(
-                self._settings.resource_group, self._settings.cluster, enforce_https=self._https
+                self._settings.resource_group,
+                self._settings.cluster,
+                raw_response_hook=_is_a_list,
+                enforce_https=self._https,
             )
             return tuple([_checked(pool) async for pool in found])
 
@@ -93,25 +111,33 @@ class Arm:
             raise
 
     async def create(self, name: str, pool: AgentPool) -> tuple[AgentPool, str]:
-        """Ask for a pool that must not be there yet. Returns it as accepted, and where its operation can be read."""
+        """Ask for a pool that must not be there yet. Returns it as accepted, and where its operation can be read.
+
+        AKS answers 201 with the pool; ARM's rules also allow 202, which says nothing of it.
+        """
         answered: list[AsyncHttpResponse] = []
 
         def see(response: PipelineResponse[HttpRequest, AsyncHttpResponse]) -> None:
             answered.append(response.http_response)
 
         with translated("create an agent pool"):
-            poller = await self._client.agent_pools.begin_create_or_update(
-                self._settings.resource_group,
-                self._settings.cluster,
-                name,
-                pool,
-                match_condition=MatchConditions.IfMissing,
-                polling=False,
-                raw_response_hook=see,
-                enforce_https=self._https,
-            )
-            accepted = _checked(await poller.result())
-        return accepted, answered[-1].headers.get("Azure-AsyncOperation", "") if answered else ""
+            try:
+                poller = await self._client.agent_pools.begin_create_or_update(
+                    self._settings.resource_group,
+                    self._settings.cluster,
+                    name,
+                    pool,
+                    match_condition=MatchConditions.IfMissing,
+                    polling=False,
+                    raw_response_hook=see,
+                    enforce_https=self._https,
+                )
+                accepted = _checked(await poller.result())
+            except HttpResponseError as error:
+                if error.status_code != HTTPStatus.ACCEPTED:
+                    raise
+                accepted = pool
+        return accepted, _operation_in(answered)
 
     async def delete(self, name: str) -> None:
         """Ask for a pool to be deleted. One that is not there is no error.
@@ -120,16 +146,24 @@ class Arm:
         """
         try:
             with translated("delete an agent pool"):
-                await self._client.agent_pools.begin_delete(
-                    self._settings.resource_group,
-                    self._settings.cluster,
-                    name,
-                    ignore_pod_disruption_budget=True,
-                    polling=False,
-                    enforce_https=self._https,
-                )
+                await self._begin_delete(name)
         except Refused as refused:
             if not _is_missing(refused):
+                raise
+
+    async def _begin_delete(self, name: str) -> None:
+        """AKS answers 202 or 204; ARM's rules also allow 200, which the SDK takes for an error."""
+        try:
+            await self._client.agent_pools.begin_delete(
+                self._settings.resource_group,
+                self._settings.cluster,
+                name,
+                ignore_pod_disruption_budget=True,
+                polling=False,
+                enforce_https=self._https,
+            )
+        except HttpResponseError as error:
+            if error.status_code != HTTPStatus.OK:
                 raise
 
     async def operation(self, url: str) -> JsonObject:
@@ -164,10 +198,6 @@ class Arm:
         raise ProviderError(FailureCode.INTERNAL, f"Azure's answer to {what} has more than {PAGES} pages")
 
     async def _json(self, url: str, what: str) -> JsonObject:
-        if urlsplit(url)[:2] != urlsplit(self._settings.endpoint)[:2]:
-            raise ProviderError(
-                FailureCode.INTERNAL, f"Azure, asked to {what}, points to another host; it gets no token"
-            )
         with translated(what):
             response = await self._client.send_request(HttpRequest("GET", url), enforce_https=self._https)
             if not 200 <= response.status_code < 300:
@@ -176,6 +206,19 @@ class Arm:
             if not isinstance(found, dict):
                 raise TypeError("no JSON object")
             return found
+
+
+def _operation_in(answered: list[AsyncHttpResponse]) -> str:
+    """Where the last answer says that its operation can be followed."""
+    headers = answered[-1].headers if answered else {}
+    return headers.get("Azure-AsyncOperation") or headers.get("Location") or ""
+
+
+def _is_a_list(response: PipelineResponse[HttpRequest, AsyncHttpResponse]) -> None:
+    """An answer without a list must not pass for one that is empty. Raises TypeError."""
+    answer = response.http_response
+    if answer.status_code == HTTPStatus.OK and not isinstance(dig(answer.json(), "value"), list):
+        raise TypeError("no list")
 
 
 def _checked(pool: object) -> AgentPool:

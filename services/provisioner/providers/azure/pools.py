@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from azure.mgmt.containerservice.models import (
@@ -88,6 +88,11 @@ def is_failed(pool: AgentPool) -> bool:
     return status_of(pool) in FAILED
 
 
+def is_creating(pool: AgentPool) -> bool:
+    """Whether the pool is said to be in the making. Its operation may know better."""
+    return status_of(pool) in ("", "creating")
+
+
 def own_error(pool: AgentPool) -> Refusal | None:
     """The error that AKS keeps with a pool (status.provisioningError), if it does."""
     status = pool.properties.status if pool.properties else None
@@ -96,22 +101,19 @@ def own_error(pool: AgentPool) -> Refusal | None:
     return found if found and found.text else None
 
 
-def instance_of(
-    pool: AgentPool, node: NodeFacts | None, error: Refusal | None, launched: timedelta, now: datetime
-) -> Instance:
+def instance_of(pool: AgentPool, node: NodeFacts | None, error: Refusal | None, now: datetime) -> Instance:
     """The machine that a pool of ours is. Raises ValueError for a pool of somebody else's.
 
-    AKS calls a pool Creating until its node has joined and its drivers are set up, which takes longer than a
-    launch should. Where there is no room Azure says so within minutes, so a pool counts as launched once its node
-    is there, or once it has been in the making for `launched`.
+    AKS calls a pool Creating until its node has joined and its drivers are set up. That the machine itself was
+    launched is first seen by its node.
     """
     tags = tags_of(pool)
     owner = naming.owner_in(tags)
     if owner is None or pool.properties is None:
         raise ValueError(f"agent pool {pool.name} carries no workspace")
-    created = naming.created_in(tags) or (node.created_at if node else None) or now
-    state = _state(pool, node, now - created >= launched)
-    launched_at = (node.created_at if node else None) or created + launched
+    joined = node.created_at if node else None
+    created = naming.created_in(tags) or joined or now
+    state = _state(pool, node, failed=error is not None)
     size = pool.properties.vm_size or ""
     return Instance(
         id=pool.name or naming.pool_name(naming.instance_in(tags)),
@@ -119,7 +121,7 @@ def instance_of(
         owner=owner,
         instance_type=size,
         created_at=created,
-        launched_at=min(launched_at, now) if state is InstanceState.RUNNING else None,
+        launched_at=joined if state is InstanceState.RUNNING else None,
         state=state,
         detail=_detail(pool, state),
         failure=_failure(pool, error, size) if state is InstanceState.FAILED else None,
@@ -127,14 +129,14 @@ def instance_of(
     )
 
 
-def _state(pool: AgentPool, node: NodeFacts | None, old: bool) -> InstanceState:
+def _state(pool: AgentPool, node: NodeFacts | None, *, failed: bool) -> InstanceState:
     """A node that shows GPUs works, even if a later operation on its pool, such as an upgrade, has failed."""
     status = status_of(pool)
     if status == "deleting":
         return InstanceState.DELETING
-    if status in FAILED:
+    if status in FAILED or failed:
         return InstanceState.RUNNING if node and node.gpus else InstanceState.FAILED
-    running = status == "succeeded" or node is not None or old
+    running = status == "succeeded" or node is not None
     return InstanceState.RUNNING if running else InstanceState.CREATING
 
 

@@ -16,14 +16,14 @@ from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.offers import Offer
 from services.provisioner.cached import Cached
 from services.provisioner.node_facts import NodeFacts, facts
-from services.provisioner.provider import Instance, InstanceSpec, InstanceState, Key
+from services.provisioner.provider import Deadlines, Instance, InstanceSpec, InstanceState, Key
 from services.provisioner.providers.azure import naming, parameters, pools
 from services.provisioner.providers.azure.arm import Arm, credential
 from services.provisioner.providers.azure.readings import MarketReader, Operations
 from services.provisioner.providers.azure.settings import AzureSettings, what_is_wrong
-from services.provisioner.providers.azure.table import load_table
 from services.provisioner.providers.azure.translate import Refused
 from services.provisioner.registry import Context
+from services.provisioner.skus import load_table
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +37,17 @@ class AzureProvider:
     name = "azure"
     simulated = False
     owns_nodes = True
+    deadlines = Deadlines(launch=timedelta(minutes=15), registration=timedelta(minutes=20))
+    """AKS goes on for 10 minutes and more until drivers are set up. That there is no room it says within few."""
 
     def __init__(self, context: Context, settings: AzureSettings, tokens: AsyncTokenCredential) -> None:
         self._context = context
         self._settings = settings
         self._arm = Arm(settings, tokens)
-        self._pools = Cached(self._arm.pools, settings.list_seconds)
+        self._pools = Cached(self._all, settings.list_seconds)
         self._market = MarketReader(self._arm, settings)
-        self._operations = Operations(self._arm)
-        self._table = load_table()
+        self._operations = Operations(self._arm, settings.poll_seconds)
+        self._table = tuple(sku.offer() for sku in load_table("azure").values())
         self._problem: str | None = None
 
     async def offers(self) -> tuple[Offer, ...]:
@@ -72,6 +74,7 @@ class AzureProvider:
         name = naming.pool_name(spec.name)
         if (found := await self._arm.get(name)) is not None:
             return await self._adopted(spec, found)
+        await self._never_came(name)
         wanted = pools.new_pool(spec, wishes, self._settings, self._market.last, datetime.now(UTC))
         self._pools.forget()
         try:
@@ -82,7 +85,8 @@ class AzureProvider:
             # Whatever has come back, or has not: the pool may be there now.
             self._pools.forget()
         self._operations.note(name, operation)
-        return await self._adopted(spec, accepted)
+        # An answer that does not say whose the pool is takes nothing back: it was not there before.
+        return await self._adopted(spec, accepted if pools.is_ours(accepted) else wanted)
 
     async def delete(self, instance: Instance) -> None:
         """Submit the deletion."""
@@ -111,6 +115,19 @@ class AzureProvider:
         """Close the connections."""
         await self._arm.close()
 
+    async def _all(self) -> tuple[AgentPool, ...]:
+        """The pools; also one that was accepted a moment ago, and that the list does not show yet."""
+        found = await self._arm.pools()
+        late = set(self._operations.recent()) - {pool.name for pool in found}
+        read = [await self._arm.get(name) for name in sorted(late)]
+        return (*found, *(pool for pool in read if pool))
+
+    async def _never_came(self, name: str) -> None:
+        """Raises `ProviderError`, once, where Azure had accepted the pool, failed to make it, and kept nothing."""
+        if error := await self._operations.error(name):
+            self._operations.forget(name)
+            raise ProviderError(error.code(), error.text)
+
     async def _refused(self, spec: InstanceSpec, name: str, refused: Refused) -> Instance:
         """Somebody may have been faster (412), or have asked for the very same (409): then it is adopted."""
         if refused.busy or refused.status in (409, 412):
@@ -137,10 +154,9 @@ class AzureProvider:
 
     async def _instance(self, pool: AgentPool, node: NodeFacts | None) -> Instance:
         error = pools.own_error(pool) if pools.is_failed(pool) else None
-        if error is None and pools.is_failed(pool):
+        if error is None and (pools.is_failed(pool) or pools.is_creating(pool)):
             error = await self._operations.error(pool.name or "")
-        launched = timedelta(seconds=self._settings.launched_seconds)
-        return pools.instance_of(pool, node, error, launched, datetime.now(UTC))
+        return pools.instance_of(pool, node, error, datetime.now(UTC))
 
     async def _nodes(self, wanted: Sequence[AgentPool]) -> dict[str, NodeFacts]:
         """The nodes, by pool. They join with our labels, so the watch has them; without, the API server is asked."""
@@ -176,6 +192,7 @@ async def make(context: Context) -> AzureProvider:
         settings = AzureSettings()
     except ValidationError as error:
         raise SystemExit(f"the provisioner cannot start: {what_is_wrong(error)}") from None
-    # The SDK tells every request at INFO.
+    # The SDK tells every request at INFO, and at WARNING, with a traceback, that a proxy's page is no JSON.
     logging.getLogger("azure").setLevel(logging.WARNING)
+    logging.getLogger("azure.mgmt").setLevel(logging.ERROR)
     return AzureProvider(context, settings, credential(settings))

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from services.chassis.kube import JsonObject, dig_dict, dig_str
-from services.contracts.errors import ProviderError
+from services.contracts.errors import FailureCode, ProviderError
 from services.provisioner.cached import Cached
 from services.provisioner.providers.azure.arm import Arm
 from services.provisioner.providers.azure.market import Market, Size, read_left, read_sizes
 from services.provisioner.providers.azure.refusal import Refusal, read
 from services.provisioner.providers.azure.settings import AzureSettings
+from services.provisioner.providers.azure.translate import Refused
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 REMEMBERED: Final = 1000
 """Operations whose address is kept."""
+RECENT: Final = 60.0
+"""Seconds within which a list of Azure's may not show yet what was accepted."""
+_OUTCOMES: Final = (FailureCode.QUOTA_EXCEEDED, FailureCode.INSUFFICIENT_CAPACITY, FailureCode.INVALID_REQUEST)
 
 
 class MarketReader:
@@ -77,40 +82,63 @@ _SO: Final = {
 
 
 class Operations:
-    """Where Azure tells how the creation of a pool ended, for pools that do not keep their error themselves.
+    """Where Azure tells how the creation of a pool ended: for pools that do not keep their error themselves, and for
+    those that never came.
 
     Only this process knows the addresses. After a restart a pool's own word is all there is.
     """
 
-    def __init__(self, arm: Arm) -> None:
+    def __init__(self, arm: Arm, poll_seconds: float) -> None:
         self._arm = arm
+        self._poll = poll_seconds
         self._urls: dict[str, str] = {}
+        self._accepted: dict[str, float] = {}
         self._errors: dict[str, Refusal] = {}
+        self._next_look: dict[str, float] = {}
 
     def note(self, pool: str, url: str) -> None:
-        """Keep the address of a pool's creation."""
+        """A pool's creation was accepted; keep its address."""
         self.forget(pool)
+        self._accepted[pool] = time.monotonic()
+        self._next_look[pool] = time.monotonic() + self._poll
         if url:
             self._urls[pool] = url
-        while len(self._urls) > REMEMBERED:
-            self.forget(next(iter(self._urls)))
+        while len(self._accepted) > REMEMBERED:
+            self.forget(next(iter(self._accepted)))
+
+    def recent(self) -> tuple[str, ...]:
+        """The pools whose creation was accepted a moment ago."""
+        since = time.monotonic() - RECENT
+        return tuple(pool for pool, at in self._accepted.items() if at > since)
 
     def forget(self, pool: str) -> None:
-        """The pool is being deleted."""
+        """The pool is being deleted, or its end has been told."""
+        self._accepted.pop(pool, None)
         self._urls.pop(pool, None)
+        self._next_look.pop(pool, None)
         self._errors.pop(pool, None)
 
     async def error(self, pool: str) -> Refusal | None:
-        """Why the creation failed; None where that is not known."""
-        if pool not in self._errors and pool in self._urls:
+        """Why the creation failed; None where that is not known, or where it goes on."""
+        if pool not in self._errors and pool in self._urls and time.monotonic() >= self._next_look.get(pool, 0):
+            self._next_look[pool] = time.monotonic() + self._poll
             try:
-                found = _error(await self._arm.operation(self._urls[pool]))
+                found = await self._outcome(self._urls[pool])
             except ProviderError as error:
                 log.info("Azure does not say why a pool has failed", extra={"pool": pool, "reason": error.message})
                 return None
             if found:
                 self._errors[pool] = found
         return self._errors.get(pool)
+
+    async def _outcome(self, url: str) -> Refusal | None:
+        """What the operation's address says. One that came as Location answers with the error itself."""
+        try:
+            return _error(await self._arm.operation(url))
+        except Refused as refused:
+            if refused.code in _OUTCOMES:
+                return refused.refusal
+            raise
 
 
 def _error(operation: JsonObject) -> Refusal | None:

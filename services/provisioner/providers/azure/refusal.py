@@ -31,7 +31,7 @@ _CODES: Final = {
         "AuthorizationFailed LinkedAuthorizationFailed AuthenticationFailed InvalidAuthenticationToken"
         " InvalidAuthenticationTokenTenant InvalidAuthenticationTokenAudience ExpiredAuthenticationToken"
         " AuthenticationFailedInvalidHeader ReadOnlyDisabledSubscription ScopeLocked"
-        " invalid_client unauthorized_client invalid_grant"
+        " invalid_client unauthorized_client invalid_grant MissingSubscriptionRegistration"
     ),
     FailureCode.THROTTLED: (
         "TooManyRequests SubscriptionRequestsThrottled ResourceRequestsThrottled ResourceCollectionRequestsThrottled"

@@ -10,6 +10,11 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+AUTHORITIES: Final = {
+    ".usgovcloudapi.net": "login.microsoftonline.us",
+    ".chinacloudapi.cn": "login.partner.microsoftonline.cn",
+}
+"""Where the clouds beside the public one give out tokens, by the end of their endpoint's name."""
 PUBLIC: Final = "https://management.azure.com"
 API_VERSION: Final = "2026-08-01"
 """Of Microsoft.ContainerService: the one that the SDK's models are made from."""
@@ -48,10 +53,10 @@ class AzureSettings(BaseSettings):
     """Azure must answer within so long. Keep it below the provisioner's own limit of a call."""
     list_seconds: float = Field(default=2, ge=0)
     """For so long a list of the pools is good for everyone who asks."""
+    poll_seconds: float = Field(default=5, ge=0)
+    """Between two looks at an operation that goes on."""
     market_seconds: float = Field(default=300, gt=0)
     """For so long what was read of sizes and quota is good."""
-    launched_seconds: float = Field(default=240, gt=0)
-    """A pool that AKS is still creating after so long counts as launched: see `instances`."""
 
     @field_validator("endpoint")
     @classmethod
@@ -74,6 +79,12 @@ class AzureSettings(BaseSettings):
     def plain_http(self) -> bool:
         """Whether the endpoint has no TLS, as only one on this machine may."""
         return self.endpoint.startswith("http://")
+
+    @property
+    def authority(self) -> str | None:
+        """Who gives out tokens for the endpoint; None for the usual one, or that of AZURE_AUTHORITY_HOST."""
+        host = urlsplit(self.endpoint).hostname or ""
+        return next((login for end, login in AUTHORITIES.items() if host.endswith(end)), None)
 
     @property
     def scope(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from services.provisioner.providers.azure.refusal import LONGEST, Refusal, read
 
 log = logging.getLogger(__name__)
 
+_TAGS: Final = re.compile(r"<(style|script).*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 PATIENCE: Final = 10.0
 """Seconds to wait for another operation of the cluster, which may take minutes."""
 LONGEST_WAIT: Final = 3600.0
@@ -66,7 +68,7 @@ def _refused(error: HttpResponseError, what: str) -> ProviderError:
     if isinstance(error, ClientAuthenticationError) and status < 429:
         # The token endpoint answers a wrong secret with 400 or 401.
         status = 401
-    fallback = f"Azure answered {status} to {what}: {_line(error)}"
+    fallback = f"Azure answered {status} to {what}: {_page(error)}"
     return Refused(read(body, fallback), status, retry_after(headers))
 
 
@@ -86,18 +88,36 @@ def _parts(error: HttpResponseError) -> tuple[int | None, dict[str, str], object
 
 
 def retry_after(headers: dict[str, str]) -> float | None:
-    """The seconds in a Retry-After header, which has a number or a date (RFC 9110, 10.2.3). At most an hour."""
-    text = headers.get("retry-after", "").strip()
-    if not text:
-        return None
+    """The seconds in a Retry-After header, which has a number or a date (RFC 9110, 10.2.3). At most an hour.
+
+    A date is compared with the answer's own: the clock of this machine may be wrong. Azure's front ends also send
+    milliseconds, under names of their own.
+    """
+    milliseconds = headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms")
     try:
-        seconds = float(text)
+        seconds = float(milliseconds) / 1000 if milliseconds else float(headers.get("retry-after", ""))
     except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return None
+        until, now = _date(headers.get("retry-after")), _date(headers.get("date")) or datetime.now(UTC)
+        seconds = (until - now).total_seconds() if until else float("nan")
     return min(LONGEST_WAIT, max(0.0, seconds)) if seconds == seconds else None
+
+
+def _date(text: str | None) -> datetime | None:
+    """A date as HTTP writes it, which is always in UTC; None if it is none."""
+    try:
+        found = parsedate_to_datetime(text) if text else None
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
+
+
+def _page(error: HttpResponseError) -> str:
+    """The words of an answer that is no JSON, such as a proxy's page, without its tags; the SDK's where it has none."""
+    try:
+        text = str(error.response.text()) if error.response else ""
+    except (ValueError, AzureError):
+        text = ""
+    return " ".join(_TAGS.sub(" ", text).split())[:LONGEST] or _line(error)
 
 
 def _line(error: Exception) -> str:

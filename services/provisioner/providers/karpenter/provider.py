@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
 
 from services.chassis.kube import (
     Conflict,
@@ -24,15 +25,15 @@ from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.offers import Offer
 from services.contracts.workspace import LABEL_PROVIDER, LABEL_WORKSPACE, LABEL_WORKSPACE_NAMESPACE
 from services.provisioner.nodes import Nodes
-from services.provisioner.provider import Instance, InstanceSpec, Key
+from services.provisioner.provider import Deadlines, Instance, InstanceSpec, Key
 from services.provisioner.providers.cluster_errors import refusal
 from services.provisioner.providers.karpenter.claim import MACHINE, NODECLAIMS, PROVIDER, claim_name, new_claim
 from services.provisioner.providers.karpenter.node_class import VERSIONS, NodeClass, unfit
 from services.provisioner.providers.karpenter.progress import instance_of
 from services.provisioner.providers.karpenter.settings import KarpenterSettings
-from services.provisioner.providers.karpenter.skus import offers_of
 from services.provisioner.providers.karpenter.vanished import Vanished
 from services.provisioner.registry import Context
+from services.provisioner.skus import load_table
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +57,15 @@ class KarpenterProvider:
         self._kube = kube
         self._nodes = nodes
         self._class = node_class
-        self._offers = offers_of(node_class.skus) if node_class.skus else ()
+        self._offers = tuple(sku.offer() for sku in load_table(node_class.skus).values()) if node_class.skus else ()
         self._vanished = Vanished(kube)
         self._lacking: str | None = None
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """Karpenter's own, which are the common ones; a controller that makes agent pools waits for AKS instead."""
+        slow = Deadlines(launch=timedelta(minutes=15), registration=timedelta(minutes=20))
+        return slow if self._class.pool_names else Deadlines()
 
     async def offers(self) -> tuple[Offer, ...]:
         """The sizes of the cloud's table; none while the node class is not there, or is not ready."""

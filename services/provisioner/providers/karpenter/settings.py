@@ -9,7 +9,7 @@ from pydantic import model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.provisioner.providers.karpenter.node_class import NodeClass, parse
-from services.provisioner.providers.karpenter.skus import tables
+from services.provisioner.skus import tables
 
 
 class KarpenterSettings(BaseSettings):
