@@ -24,10 +24,11 @@ class ModelFacts(Facts):
     """A model: what it weighs, how it is built, and the settings with which vLLM serves it.
 
     `kv_upper_bound` says that some layers keep a window, a state or a compressed cache, so that a token costs less
-    than `kv_bytes_per_token` in truth. `flags` are further flags of vLLM without dashes; an empty value is a switch.
+    than `kv_bytes_per_token` in truth. `revision` is the commit that the facts are of, where it is pinned. `flags` are further flags of vLLM without dashes; an empty value is a switch.
     """
 
     id: str
+    revision: str | None = None
     license: str
     weights_gib: float = Field(gt=0)
     disk_gib: int = Field(gt=0)
@@ -98,8 +99,12 @@ class Unknown(Facts):
     @property
     def message(self) -> str:
         """A sentence for the person who wrote the name."""
-        hint = f" Did you mean {' or '.join(self.suggestions)}?" if self.suggestions else ""
-        return f"The catalogue has no model '{self.name}'.{hint}"
+        return f"The catalogue has no model '{self.name}'.{self.hint}"
+
+    @property
+    def hint(self) -> str:
+        """A question for the person who wrote the name; nothing where no name is near."""
+        return f" Did you mean {' or '.join(self.suggestions)}?" if self.suggestions else ""
 
 
 class Sku(Facts):
