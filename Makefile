@@ -11,7 +11,7 @@ export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down test bench lint fmt crds lock clean $(TIERS:%=test-%)
+.PHONY: help up down test bench lint fmt crds architectures lock clean $(TIERS:%=test-%)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do \
@@ -55,6 +55,9 @@ fmt: $(READY) ## format, and mend what ruff can mend
 
 crds: $(READY) ## write deploy/crds from the Workspace model
 	$(BIN)/python -m deploy.crds.generate
+
+architectures: $(READY) ## write presets/architectures.yaml from the engine's own registry
+	$(BIN)/python -m deploy.local.engine.architectures
 
 lock: $(READY) ## write requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.lock \

@@ -44,7 +44,7 @@ def _book(service: Service) -> FactsBook | None:
     if settings.hf_hub_offline:
         return None
     try:
-        hub = HubClient(settings.hf_endpoint)
+        hub = HubClient(settings.hf_endpoint or DEFAULT)
     except BadEndpoint as error:
         sys.exit(str(error))
     tokens = SecretTokens()

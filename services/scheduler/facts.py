@@ -8,23 +8,20 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from services.scheduler.frozen import Facts as Facts
 
 KV_ELEMENT_BYTES = 2
 """A value in the cache is bfloat16 or float16, unless the model's flags ask for fp8."""
-
-
-class Facts(BaseModel):
-    """A frozen row. A key that no field has is a spelling mistake in the data, and refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelFacts(Facts):
     """A model: what it weighs, how it is built, and the settings with which vLLM serves it.
 
     `kv_upper_bound` says that some layers keep a window, a state or a compressed cache, so that a token costs less
-    than `kv_bytes_per_token` in truth. `revision` is the commit that the facts are of, where it is pinned. `flags` are further flags of vLLM without dashes; an empty value is a switch.
+    than `kv_bytes_per_token` in truth. `flags` are further flags of vLLM without dashes; an empty value is a switch.
+    `revision` is the commit that the facts are of, where it is pinned.
     """
 
     id: str

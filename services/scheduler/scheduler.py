@@ -60,9 +60,7 @@ class OfferBook:
 class Scheduler:
     """Plans one workspace at a time; several side by side for different workspaces."""
 
-    def __init__(
-        self, bus: Bus, catalogue: Catalogue, known: KnownSkus, book: FactsBook | None = None
-    ) -> None:
+    def __init__(self, bus: Bus, catalogue: Catalogue, known: KnownSkus, book: FactsBook | None = None) -> None:
         self._bus = bus
         self._book = book
         self._catalogue = catalogue

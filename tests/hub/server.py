@@ -64,9 +64,7 @@ class Hub:
     def add(self, *repos: Repo) -> None:
         self.repos |= {repo.id: repo for repo in repos}
 
-    def fail(
-        self, where: str, status: int, *, times: int = 1000, body: bytes = b"", **headers: str
-    ) -> None:
+    def fail(self, where: str, status: int, *, times: int = 1000, body: bytes = b"", **headers: str) -> None:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self.faults.append(Fault(where, status, named, body, times))
 
@@ -91,7 +89,9 @@ class Hub:
         self.busiest = max(self.busy, self.busiest)
         try:
             await self.go_on.wait()
-            return self._fault(request.path) or (self._answer(request, token) if host == "hub" else self._large(request))
+            if fault := self._fault(request.path):
+                return fault
+            return self._answer(request, token) if host == "hub" else self._large(request)
         finally:
             self.busy -= 1
 

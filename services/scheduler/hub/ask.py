@@ -46,7 +46,7 @@ def ask_for(state: WorkspaceState, plan: Plan | None, catalogue: Catalogue) -> A
 
 
 def hinted(found: ModelFacts | Refusal, catalogue: Catalogue, name: str) -> ModelFacts | Refusal:
-    """The same; where there are no facts to be had, with the names of the catalogue that look like the one asked for."""
+    """The same; where there are no facts, with the names of the catalogue that look like the one asked for."""
     unknown = catalogue.resolve(name)
     if isinstance(found, ModelFacts) or found.reason is Reason.MODEL_FACTS_PENDING or not isinstance(unknown, Unknown):
         return found

@@ -117,7 +117,7 @@ class FactsBook:
         return Refusal(
             reason=error.reason,
             message=error.message,
-            next_step="The hub is asked again in a while." if error.passes else "It is looked at again every few minutes.",
+            next_step=f"{'The hub is asked' if error.passes else 'It is looked at'} again every few minutes.",
             waits=True,
             again=max(LOOK_AGAIN, until - self._clock()),
         )

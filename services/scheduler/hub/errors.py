@@ -23,9 +23,7 @@ class HubError(Exception):
     seconds until it is worth asking again, where the hub says so.
     """
 
-    def __init__(
-        self, reason: Reason, message: str, *, passes: bool = False, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, reason: Reason, message: str, *, passes: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message

@@ -120,18 +120,23 @@ async def _files(hub: HubClient, place: Place, repository: Repository) -> Sequen
 
 
 async def _tensors(hub: HubClient, place: Place, name: str) -> list[Tensor]:
-    start = await hub.part(place, name, 0, FIRST_READ)
     try:
-        length = header_length(start.body)
-        text = start.body[LENGTH_BYTES : LENGTH_BYTES + length]
-        if len(text) < length:
-            rest = await hub.part(place, name, LENGTH_BYTES + len(text), length - len(text))
-            text += rest.body
-        if len(text) < length:
-            raise BadHeader(f"it ends after {len(text)} of its {length} bytes of header")
-        return await asyncio.to_thread(read_header, text, start.file_size)
+        text, file_size = await _header(hub, place, name)
+        return await asyncio.to_thread(read_header, text, file_size)
     except BadHeader as error:
         raise unusable(f"{name} of {place.model} cannot be read: {error}.") from error
+
+
+async def _header(hub: HubClient, place: Place, name: str) -> tuple[bytes, int | None]:
+    """The header's JSON, in one read if it is short, and the size of the file."""
+    start = await hub.part(place, name, 0, FIRST_READ)
+    length = header_length(start.body)
+    text = start.body[LENGTH_BYTES : LENGTH_BYTES + length]
+    if len(text) < length:
+        text += (await hub.part(place, name, LENGTH_BYTES + len(text), length - len(text))).body
+    if len(text) < length:
+        raise BadHeader(f"it ends after {len(text)} of its {length} bytes of header")
+    return text, start.file_size
 
 
 def _first(errors: ExceptionGroup[Exception], model: str) -> Exception:

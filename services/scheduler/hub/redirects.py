@@ -30,7 +30,7 @@ class Endpoint:
 
     @property
     def scheme(self) -> str:
-        """http or https."""
+        """The protocol: http or https."""
         return self._base.scheme
 
     @property

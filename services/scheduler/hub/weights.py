@@ -17,7 +17,7 @@ MOST_GROUPS: Final = 4096
 """Groups that are kept apart; what comes after them is counted under `OTHERS`."""
 MOST_TENSORS: Final = 1_000_000
 OTHERS: Final = "(others)"
-_LAYER: Final = re.compile(r"(?:model\.|language_model\.|model\.language_model\.|language_model\.model\.)?layers\.(\d{1,6})\.")
+_LAYER: Final = re.compile(r"(?:model\.)?(?:language_model\.)?(?:model\.)?layers\.(\d{1,6})\.")
 """A layer of the language model. Towers for pictures and sound count their own."""
 _NUMBER: Final = re.compile(r"(?<=\.)\d+(?=\.)")
 
