@@ -56,7 +56,8 @@ async def wire(service: Service) -> None:
     kube = await KubeClient.connect()
     service.resources.push_async_callback(kube.close)
     otlp = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
-    deployer = Deployer(kube, service.bus, Images(settings.inference_image), otlp)
+    images = Images(settings.inference_image, os.environ.get("HF_ENDPOINT") or None)
+    deployer = Deployer(kube, service.bus, images, otlp)
     service.bus.handle(
         PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan, workers=DEPLOYING
     )

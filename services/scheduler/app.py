@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from pydantic import Field
-
 from services.chassis.service import Service, run
 from services.chassis.settings import Settings, from_environment
 from services.contracts.messages import Report, WorkspaceState
@@ -15,19 +13,11 @@ from services.scheduler.catalog import load_catalogue
 from services.scheduler.hub.book import FactsBook
 from services.scheduler.hub.client import HubClient
 from services.scheduler.hub.model_facts import reader
-from services.scheduler.hub.redirects import DEFAULT, BadEndpoint
+from services.scheduler.hub.redirects import BadEndpoint
+from services.scheduler.hub.settings import HubSettings
 from services.scheduler.hub.tokens import SecretTokens
 from services.scheduler.known_skus import load_known_skus
 from services.scheduler.scheduler import Scheduler
-
-
-class SchedulerSettings(Settings):
-    """Settings of the scheduler. The hub's go by the names that the hub's own tools have."""
-
-    hf_endpoint: str = Field(default=DEFAULT, validation_alias="HF_ENDPOINT")
-    """The hub, or a mirror of it, where models are looked up that are not in the catalogue."""
-    hf_hub_offline: bool = Field(default=False, validation_alias="HF_HUB_OFFLINE")
-    """True where there is no hub: then the catalogue's models are all that can be named."""
 
 
 async def wire(service: Service) -> None:
@@ -40,11 +30,12 @@ async def wire(service: Service) -> None:
 
 
 def _book(service: Service) -> FactsBook | None:
-    settings = from_environment(SchedulerSettings)
+    """What asks the hub; None where there is none."""
+    settings = from_environment(HubSettings)
     if settings.hf_hub_offline:
         return None
     try:
-        hub = HubClient(settings.hf_endpoint or DEFAULT)
+        hub = HubClient(settings.hf_endpoint)
     except BadEndpoint as error:
         sys.exit(str(error))
     tokens = SecretTokens()

@@ -46,6 +46,8 @@ class Repo:
     id: str
     files: dict[str, Blob]
     commit: str = COMMIT
+    older: frozenset[str] = frozenset()
+    """Commits before it, with the same files."""
     gated: str | bool = False
     private: bool = False
     tokens: frozenset[str] = frozenset()

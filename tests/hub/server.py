@@ -68,6 +68,10 @@ class Hub:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self.faults.append(Fault(where, status, named, body, times))
 
+    def drop(self, where: str, *, times: int) -> None:
+        """Close the connection instead of an answer."""
+        self.faults.append(Fault(where, 0, {}, b"", times))
+
     def silence(self) -> None:
         self.go_on.clear()
 
@@ -90,16 +94,18 @@ class Hub:
         try:
             await self.go_on.wait()
             if fault := self._fault(request.path):
-                return fault
+                if not fault.status and request.transport:
+                    request.transport.close()
+                return web.Response(status=fault.status or 500, headers=fault.headers, body=fault.body)
             return self._answer(request, token) if host == "hub" else self._large(request)
         finally:
             self.busy -= 1
 
-    def _fault(self, path: str) -> web.Response | None:
+    def _fault(self, path: str) -> Fault | None:
         for index, fault in enumerate(self.faults):
             if fault.where in path and fault.times:
                 self.faults[index] = fault._replace(times=fault.times - 1)
-                return web.Response(status=fault.status, headers=fault.headers, body=fault.body)
+                return fault
         return None
 
     def _answer(self, request: web.Request, token: str | None) -> web.StreamResponse:
@@ -116,11 +122,12 @@ class Hub:
         repo = self._find(model)
         if repo is None or (repo.private and token not in repo.tokens):
             return _error(404 if token else 401, "RepoNotFound")
-        if revision not in ("main", repo.commit):
+        if revision not in ("main", repo.commit, *repo.older):
             return _error(404, "RevisionNotFound")
+        commit = repo.commit if revision == "main" else revision
         siblings = [{"rfilename": name, "size": blob.size} for name, blob in repo.files.items()]
         return web.json_response(
-            {"id": repo.id, "sha": repo.commit, "private": repo.private, "gated": repo.gated, "siblings": siblings,
+            {"id": repo.id, "sha": commit, "private": repo.private, "gated": repo.gated, "siblings": siblings,
              "cardData": {"license": repo.license}, "tags": []}
         )  # fmt: skip
 
@@ -136,7 +143,7 @@ class Hub:
             return _error(401, "RepoNotFound")
         if (repo.gated or repo.private) and token not in repo.tokens:
             return _error(403 if token else 401, "GatedRepo")
-        if name not in repo.files or revision not in ("main", repo.commit):
+        if name not in repo.files or revision not in ("main", repo.commit, *repo.older):
             return _error(404, "EntryNotFound")
         commit = {"X-Repo-Commit": repo.commit}
         if name in repo.large:
@@ -151,7 +158,7 @@ class Hub:
     def _send(self, request: web.Request, blob: Blob, headers: dict[str, str]) -> web.Response:
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("Range", ""))
         if asked is None or not self.ranges:
-            return web.Response(body=blob.part(0, min(blob.size, 2**22) - 1), headers=headers)
+            return web.Response(body=blob.part(0, min(blob.size, 2**25) - 1), headers=headers)
         first, last = int(asked[1]), min(int(asked[2]), blob.size - 1)
         if first >= blob.size:
             return web.Response(status=416, headers={"Content-Range": f"bytes */{blob.size}"})

@@ -57,6 +57,16 @@ class FactsBook:
         self._reading: dict[object, asyncio.Task[None]] = {}
         self._room = asyncio.Semaphore(MODELS_AT_ONCE)
 
+    @property
+    def reading(self) -> int:
+        """Models that are being read, or wait for it."""
+        return len(self._reading)
+
+    @property
+    def remembered(self) -> int:
+        """Answers that are kept."""
+        return len(self._answers)
+
     async def close(self) -> None:
         """Give up what is being read, and close the connections."""
         tasks = list(self._reading.values())

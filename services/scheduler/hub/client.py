@@ -44,7 +44,7 @@ class Place(NamedTuple):
 class Part(NamedTuple):
     """The bytes that were asked for, and the size of the whole file, where the server told it."""
 
-    body: bytes
+    body: bytearray
     file_size: int | None
 
 
@@ -84,7 +84,7 @@ class HubClient:
         got = await self._get(path, Place(model, revision or "main", token), {}, LARGEST_ANSWER)
         return await asyncio.to_thread(read_repository, got.body, model)
 
-    async def file(self, place: Place, name: str, most: int) -> bytes:
+    async def file(self, place: Place, name: str, most: int) -> bytearray:
         """A whole file of at most `most` bytes. Raises FileMissing if there is none of that name."""
         return (await self._get(_path(place, name), place, {}, most)).body
 
@@ -114,6 +114,8 @@ class HubClient:
                 if response.status in (301, 302, 303, 307, 308):
                     url = follow(self._endpoint, url, response.headers.get("Location"))
                     continue
+                if response.status == 416 and "Range" in headers:
+                    return Part(bytearray(), None)  # the file ends before
                 if response.status >= 400:
                     hub, with_token = self._endpoint.shown, place.token is not None
                     raise refused(place.model, hub, response.status, response.headers, with_token=with_token)
@@ -156,7 +158,8 @@ async def _read(response: aiohttp.ClientResponse, asked: Mapping[str, str], most
             break
     if len(body) > most and not partial:
         raise unusable(f"A file of {model} has more than {most} bytes, and so much of it is not read.")
-    return Part(bytes(body[:most]), _file_size(response))
+    del body[most:]
+    return Part(body, _file_size(response))
 
 
 def _file_size(response: aiohttp.ClientResponse) -> int | None:
@@ -172,4 +175,6 @@ def _path(place: Place, name: str) -> str:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.strerror or str(error.os_error)
     return str(error) or type(error).__name__

@@ -48,6 +48,12 @@ def refused(model: str, hub: str, status: int, headers: Mapping[str, str], *, wi
         return unavailable(hub, f"it answers with status {status}", retry_after(headers, datetime.now(UTC)))
     if code == "EntryNotFound":
         return FileMissing(Reason.MODEL_NOT_SUPPORTED, f"{model} lacks a file that is needed.")
+    if code == "RevisionNotFound":
+        return HubError(
+            Reason.MODEL_NOT_FOUND,
+            f"The hub at {hub} no longer has the commit of {model} that was planned. Delete the Workspace and create it "
+            "anew to have the newest.",
+        )
     if code == "GatedRepo" or (status == 403 and code != "RepoNotFound"):
         return _gated(model, hub, with_token=with_token)
     if status == 401 and code != "RepoNotFound" and with_token:
@@ -63,7 +69,7 @@ def unavailable(hub: str, words: str, after: float | None = None) -> HubError:
     """The hub is not there, or not in order. It is asked again."""
     return HubError(
         Reason.HUB_UNAVAILABLE,
-        f"The hub at {hub} cannot be used now: {words}. It is asked again.",
+        f"The hub at {hub} cannot be used now: {words}.",
         passes=True,
         retry_after=after,
     )
@@ -91,7 +97,7 @@ def _throttled(hub: str, after: float | None) -> HubError:
     pause = ASK_AGAIN if after is None else after
     return HubError(
         Reason.HUB_UNAVAILABLE,
-        f"The hub at {hub} gets too many questions (status 429). It is asked again after {pause:.0f} s.",
+        f"The hub at {hub} gets too many questions (status 429) and wants to be left alone for {pause:.0f} s.",
         passes=True,
         retry_after=pause,
     )

@@ -79,7 +79,7 @@ async def _config(hub: HubClient, place: Place, repository: Repository) -> Confi
     return read_config(await hub.file(place, CONFIG, LARGEST_CONFIG), repository.id)
 
 
-def read_config(text: bytes, model: str) -> Config:
+def read_config(text: bytes | bytearray, model: str) -> Config:
     """The object in a `config.json`; NaN and Infinity, which some have, are read too. Raises HubError."""
     try:
         content: object = json.loads(text)
@@ -127,7 +127,7 @@ async def _tensors(hub: HubClient, place: Place, name: str) -> list[Tensor]:
         raise unusable(f"{name} of {place.model} cannot be read: {error}.") from error
 
 
-async def _header(hub: HubClient, place: Place, name: str) -> tuple[bytes, int | None]:
+async def _header(hub: HubClient, place: Place, name: str) -> tuple[bytearray, int | None]:
     """The header's JSON, in one read if it is short, and the size of the file."""
     start = await hub.part(place, name, 0, FIRST_READ)
     length = header_length(start.body)

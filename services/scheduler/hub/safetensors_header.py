@@ -40,7 +40,7 @@ class _Entry(BaseModel):
 _ENTRIES: Final = TypeAdapter(dict[str, _Entry])
 
 
-def header_length(start: bytes) -> int:
+def header_length(start: bytes | bytearray) -> int:
     """Bytes of the header, from the first 8 bytes of the file.
 
     Raises BadHeader if the file is shorter than that, or says something absurd.
@@ -53,7 +53,7 @@ def header_length(start: bytes) -> int:
     return length
 
 
-def read_header(text: bytes, file_size: int | None = None) -> list[Tensor]:
+def read_header(text: bytes | bytearray, file_size: int | None = None) -> list[Tensor]:
     """The tensors of a file, from the JSON of its header. `file_size` is the size of the whole file, where known.
 
     Raises BadHeader if the header cannot be read, or the file does not end where its last tensor does.
@@ -66,7 +66,7 @@ def read_header(text: bytes, file_size: int | None = None) -> list[Tensor]:
     return [Tensor(name, entry.dtype, _size(name, entry)) for name, entry in entries.items()]
 
 
-def _entries(text: bytes) -> dict[str, _Entry]:
+def _entries(text: bytes | bytearray) -> dict[str, _Entry]:
     try:
         content: object = json.loads(text)
         if isinstance(content, dict):

@@ -64,15 +64,17 @@ class WeightSum:
 
     def __init__(self, layers: int | None = None) -> None:
         self._layers = layers
-        self._seen: set[str] = set()
+        self._seen: set[int] = set()
+        """Hashes of names: the names of a large model would take more memory than all else."""
         self._groups: dict[tuple[str, str], tuple[int, int]] = {}
         self._beyond = 0
 
     def add(self, tensors: Iterable[Tensor]) -> None:
         """Count the tensors of one file. Raises TooManyTensors."""
         for tensor in tensors:
-            if tensor.name not in self._seen:
-                self._seen.add(tensor.name)
+            name = hash(tensor.name)
+            if name not in self._seen:
+                self._seen.add(name)
                 self._count(tensor)
         if len(self._seen) > MOST_TENSORS:
             raise TooManyTensors(f"it has more than {MOST_TENSORS} tensors")

@@ -1,0 +1,71 @@
+"""`kaitobus preset add` from a hub to a file, as a person calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from services.scheduler.catalog import parse_catalogue
+from services.scheduler.facts import ModelFacts
+from tests.hub.models import COMMIT, single
+from tests.hub.server import Hub
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[Hub]:
+    async with Hub() as hub:
+        yield hub
+
+
+async def kaitobus(hub: Hub, *arguments: str, token: str = "") -> tuple[int, str, str]:
+    """The exit code, and what went to standard output and standard error."""
+    environment = {**os.environ, "HF_ENDPOINT": hub.url} | ({"HF_TOKEN": token} if token else {})
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.cli.main", "preset", *arguments, env=environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_a_model_is_added_at_its_commit(hub: Hub, tmp_path: Path) -> None:
+    hub.add(single("Acme/Small-1B", gated="auto", tokens=frozenset({"hf_right"})))
+    file = tmp_path / "models.yaml"
+    file.write_text(files("presets").joinpath("models.yaml").read_text())
+    code, out, err = await kaitobus(hub, "add", "Acme/Small-1B", "--file", str(file), token="hf_right")
+    assert (code, err) == (0, "")
+    assert COMMIT in out
+    found = parse_catalogue(file.read_text()).resolve("small-1b")
+    assert isinstance(found, ModelFacts)
+    assert (found.revision, found.gated, found.weights_gib) == (COMMIT, True, 2.3)
+    assert "hf_right" not in file.read_text()
+
+
+async def test_it_can_be_looked_at_without_writing(hub: Hub) -> None:
+    hub.add(single())
+    code, out, _ = await kaitobus(hub, "add", "acme/small-1b", "-f", "-")
+    assert code == 0
+    assert "2.30 GiB of BF16" in out
+    assert "- {id: acme/small-1b, revision: 0123456789abcdef" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["add", "acme/nothing"], "has no model"),
+        (["add", "phi-4"], "organisation/model"),
+        (["show", "phi-44"], "Did you mean"),
+    ],
+)
+async def test_what_goes_wrong_is_a_sentence(hub: Hub, arguments: list[str], words: str) -> None:
+    code, _, err = await kaitobus(hub, *arguments)
+    assert code == 1
+    assert words in err
+    assert "Traceback" not in err
