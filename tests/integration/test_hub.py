@@ -32,7 +32,9 @@ async def client(hub: Hub) -> AsyncIterator[HubClient]:
         yield client
 
 
-async def read(client: HubClient, model: str, token: SecretStr | None = None, revision: str | None = None) -> ModelFacts:
+async def read(
+    client: HubClient, model: str, token: SecretStr | None = None, revision: str | None = None
+) -> ModelFacts:
     return model_facts(await fetch(client, model, revision, token), load_architectures())
 
 
@@ -43,6 +45,8 @@ async def trouble(client: HubClient, model: str, token: SecretStr | None = None)
 
 
 class TestFacts:
+    """What is read of a model, and what is left out."""
+
     async def test_of_a_model_in_one_file(self, hub: Hub, client: HubClient) -> None:
         hub.add(single())
         facts = await read(client, "acme/small-1b")
@@ -59,7 +63,9 @@ class TestFacts:
         assert fetched.weights.by_dtype == {"BF16": LLAMA_BYTES}
         assert [group.count for group in fetched.weights.groups if "q_proj" in group.name] == [16]
 
-    async def test_the_disk_holds_second_copies_that_the_engine_downloads_too(self, hub: Hub, client: HubClient) -> None:
+    async def test_the_disk_holds_second_copies_that_the_engine_downloads_too(
+        self, hub: Hub, client: HubClient
+    ) -> None:
         hub.add(sharded())
         assert (await read(client, "acme/sharded-1b")).disk_gib == 80 + 7
 
@@ -124,6 +130,8 @@ class TestFacts:
 
 
 class TestTokens:
+    """Who gets the token, and what is said without a right one."""
+
     async def test_the_token_opens_a_gated_model(self, hub: Hub, client: HubClient) -> None:
         hub.add(single(gated="manual", tokens=frozenset({"hf_right"})))
         assert (await read(client, "acme/small-1b", TOKEN)).gated
@@ -161,6 +169,8 @@ class TestTokens:
 
 
 class TestTrouble:
+    """A hub that refuses, is slow, broken or gone."""
+
     async def test_no_such_model(self, client: HubClient) -> None:
         error = await trouble(client, "acme/nothing")
         assert error.reason is Reason.MODEL_NOT_FOUND
@@ -227,6 +237,8 @@ def without(name: str, **files: object) -> Repo:
 
 
 class TestUnusable:
+    """Repositories that cannot be sized and served."""
+
     @pytest.mark.parametrize(
         ("repo", "words"),
         [

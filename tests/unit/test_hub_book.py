@@ -156,9 +156,7 @@ async def test_a_few_models_are_read_at_a_time(setting: Setting) -> None:
     assert len(setting.asked) == 21
 
 
-async def test_what_waits_and_what_is_remembered_is_bounded(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_waits_and_what_is_remembered_is_bounded(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_book, "MOST_WAITING", 3)
     monkeypatch.setattr(hub_book, "MOST_REMEMBERED", 4)
     for n in range(10):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -19,6 +20,7 @@ from services.scheduler.hub.safetensors_header import BadHeader, Tensor, header_
 from services.scheduler.hub.tokens import token_of
 from services.scheduler.hub.weights import OTHERS, WeightSum
 
+SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -37,6 +39,8 @@ def test_names_that_it_cannot_have(text: str) -> None:
 
 
 class TestHeaders:
+    """The header of a safetensors file."""
+
     def test_tells_type_and_bytes_of_each_tensor(self) -> None:
         header = {"__metadata__": {"a": "b"}, "w": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [4, 16]}}
         assert read_header(json.dumps(header).encode()) == [Tensor("w", "BF16", 12)]
@@ -60,21 +64,28 @@ class TestHeaders:
     def test_whatever_the_bytes_it_is_read_or_refused(self, text: bytes) -> None:
         try:
             tensors = read_header(text, len(text))
-        except BadHeader as error:
-            assert str(error)
+        except BadHeader:
+            return
         else:
             assert all(tensor.size >= 0 for tensor in tensors)
 
-    @given(st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3)
-                        | st.dictionaries(st.sampled_from(["dtype", "data_offsets", "shape", "w"]), inner, max_size=3)))
+    @given(
+        st.recursive(
+            st.none() | st.integers() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from(["dtype", "data_offsets", "shape", "w"]), inner, max_size=3)
+            ),
+        )
+    )
     def test_whatever_the_json_it_is_read_or_refused(self, content: object) -> None:
-        try:
+        with suppress(BadHeader):
             read_header(json.dumps(content).encode())
-        except BadHeader as error:
-            assert str(error)
 
 
 class TestSums:
+    """Adding up tensors."""
+
     def test_layers_and_experts_become_one_group(self) -> None:
         total = WeightSum()
         total.add(Tensor(f"model.layers.{n}.mlp.experts.{e}.up.weight", "BF16", 10) for n in range(3) for e in range(4))
@@ -111,8 +122,7 @@ class TestSums:
     ("names", "chosen"),
     [
         (["model.safetensors", "consolidated.safetensors", "model.fp16.safetensors"], ["model.safetensors"]),
-        (["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "consolidated-00001-of-00001.safetensors"],
-         ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]),
+        ([*SHARDS, "consolidated-00001-of-00001.safetensors", "README.md"], SHARDS),
         (["consolidated.safetensors"], ["consolidated.safetensors"]),
         (["original/model.safetensors", "model.bin"], []),
         (["adapter_model.safetensors"], []),
@@ -125,7 +135,8 @@ def test_one_set_of_weights_is_chosen(names: list[str], chosen: list[str]) -> No
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("17", 17), ("0", 0), ("999999", 3600), ("Thu, 01 Jan 2026 12:00:30 GMT", 30), ("Thu, 01 Jan 2026 11:00:00 GMT", 0),
+    [("17", 17), ("0", 0), ("999999", 3600), ("Thu, 01 Jan 2026 12:00:30 GMT", 30),
+     ("Thu, 01 Jan 2026 11:00:00 GMT", 0),
      ("", None), ("soon", None), ("-1", None), ("1.5", None), ("9" * 5000, None), ("²", None)],
 )  # fmt: skip
 def test_how_long_the_hub_wants_to_be_left_alone(text: str, seconds: float | None) -> None:
@@ -149,6 +160,8 @@ def test_an_address_of_a_hub(address: str, shown: str) -> None:
 
 
 class TestTokens:
+    """Reading a secret."""
+
     def test_is_read_without_the_line_end_that_editors_add(self) -> None:
         coded = base64.b64encode(b"hf_x\n").decode()
         assert token_of("s", {"HF_TOKEN": coded}).get_secret_value() == "hf_x"

@@ -51,8 +51,8 @@ def refused(model: str, hub: str, status: int, headers: Mapping[str, str], *, wi
     if code == "RevisionNotFound":
         return HubError(
             Reason.MODEL_NOT_FOUND,
-            f"The hub at {hub} no longer has the commit of {model} that was planned. Delete the Workspace and create it "
-            "anew to have the newest.",
+            f"The hub at {hub} no longer has the commit of {model} that was planned. Delete the Workspace and create "
+            "it anew to have the newest.",
         )
     if code == "GatedRepo" or (status == 403 and code != "RepoNotFound"):
         return _gated(model, hub, with_token=with_token)
