@@ -138,14 +138,14 @@ def _attention(fields: Fields, text_type: str, hidden: int) -> Attention:
     head_dim = head_dim or max(1, hidden // heads)
     return Attention(
         heads=heads,
-        kv_heads=min(_kv_heads(fields, text_type, heads), MANY),
+        kv_heads=min(_kv_heads(fields, heads), MANY),
         head_dim=head_dim,
         value_dim=head_dim,
         gated=fields.flag("attn_output_gate", default=text_type.startswith(("qwen3_next", "qwen3_5"))),
     )
 
 
-def _kv_heads(fields: Fields, text_type: str, heads: int) -> int:
+def _kv_heads(fields: Fields, heads: int) -> int:
     """Heads of keys and values. Falcon and GPT BigCode share one among all by a switch."""
     if fields.flag("multi_query") and not fields.flag("new_decoder_architecture"):
         return 1

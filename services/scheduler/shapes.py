@@ -7,7 +7,7 @@ from functools import cached_property
 
 from pydantic import Field
 
-from services.scheduler.facts import Facts
+from services.scheduler.frozen import Facts
 
 
 class Mixer(StrEnum):

@@ -6,7 +6,7 @@ import pytest
 
 from services.scheduler.catalog import load_catalogue, load_skus
 from services.scheduler.facts import ModelFacts, Sku
-from services.scheduler.sizing import DoesNotFit, Machine, Sizing, size
+from services.scheduler.sizing import DoesNotFit, Machine, Sizing, Wish, size
 
 CATALOGUE = load_catalogue()
 SKUS: dict[str, Sku] = {sku.name: sku for sku in (*load_skus("azure"), *load_skus("aws"))}
@@ -21,18 +21,21 @@ def model(name: str) -> ModelFacts:
 def machine(name: str) -> Machine:
     sku = SKUS[name]
     return Machine(
-        gpus=sku.gpus, gpu_memory_gib=sku.gpu_usable_gib or 0, cuda_compute_capability=sku.compute_capability
+        gpus=sku.gpus,
+        gpu_memory_gib=sku.gpu_usable_gib or 0,
+        cuda_compute_capability=sku.compute_capability,
+        interconnect=sku.interconnect,
     )
 
 
 def fitting(name: str, where: Machine, context: int | None = None) -> Sizing:
-    result = size(model(name), where, context)
+    result = size(model(name), where, Wish(context=context))
     assert isinstance(result, Sizing), result
     return result
 
 
 def reason(name: str, where: Machine, context: int | None = None) -> str:
-    result = size(model(name), where, context)
+    result = size(model(name), where, Wish(context=context))
     assert isinstance(result, DoesNotFit), result
     return result.reason
 
