@@ -42,17 +42,22 @@ class Answer(NamedTuple):
     limits: EngineLimits
     problem: str | None
 
+    @property
+    def concurrency(self) -> float:
+        """Requests of the longest context that fit at once."""
+        return self.memory.kv_tokens / self.memory.max_model_len if self.memory.max_model_len else 0.0
+
 
 def answer(model: FoundModel, question: Question) -> Answer:
     """The prediction. Raises CliError for what no engine can do."""
     shapes, weights_gib = _quantized(model, question.quantization)
     split = _split(model.name, shapes, question.gpus)
     limits = _limits(question)
-    if limits.max_model_len and limits.max_model_len > shapes.context:
+    if question.max_model_len and question.max_model_len > shapes.context:
         raise CliError(
-            f"{model.name} reads at most {shapes.context} tokens, and --max-model-len is {limits.max_model_len}."
+            f"{model.name} reads at most {shapes.context} tokens, and --max-model-len is {question.max_model_len}."
         )
-    memory = on_each_gpu(shapes, split, question.gpu_memory_gib, limits, weights_gib)
+    memory = on_each_gpu(shapes, split, question.gpu_memory_gib, limits, question.max_model_len, weights_gib)
     cut = layout(shapes, split, limits.cache_dtype, limits.batched)
     nearest = cut.longest(memory.kv_cache_gib * GIB, shapes.context)
     return Answer(model.name, memory, split, limits, _problem(model.name, memory, question, nearest))
@@ -87,7 +92,6 @@ def _limits(question: Question) -> EngineLimits:
         utilization=question.utilization,
         batched=question.batched or (LONG_STEP if large else SHORT_STEP),
         sequences=question.sequences or (LARGE_SEQUENCES if large else SEQUENCES),
-        max_model_len=question.max_model_len,
         cache_dtype=question.cache_dtype,
         eager=question.eager,
         adapters=question.adapters,
@@ -103,6 +107,4 @@ def _problem(name: str, memory: GpuMemory, question: Question, nearest: int) -> 
         return f"{name} holds no context of {memory.max_model_len} tokens there; the longest that fits is {nearest}."
     budget = question.utilization * question.gpu_memory_gib
     taken = memory.weights_gib + memory.activation_gib + memory.non_torch_gib
-    return (
-        f"{name} does not fit: vLLM may use {budget:.1f} GiB of each GPU, and takes {taken:.1f} without any cache."
-    )
+    return f"{name} does not fit: vLLM may use {budget:.1f} GiB of each GPU, and takes {taken:.1f} without any cache."

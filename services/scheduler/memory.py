@@ -7,6 +7,9 @@ one does. Each part has a module of its own, which says where it comes from.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 from services.scheduler.frozen import Facts
 from services.scheduler.memory_activation import activation_bytes
 from services.scheduler.memory_cache import Layout, layout
@@ -21,13 +24,15 @@ from services.scheduler.split import Split
 GIB = 2**30
 MARGIN = 0.003
 """Part of the GPU's memory that is not promised, for what no formula knows."""
+LONG = 8192
+"""Beyond this length of a request no part depends on it."""
 
 
 class GpuMemory(Facts):
     """The memory of the fullest GPU of a replica in GiB, and what its cache holds.
 
     `kv_cache_gib` is below zero where not even the weights fit. `kv_tokens` are those of requests of `max_model_len`
-    tokens, the longest that fits unless one was asked for; 0 where none fits.
+    tokens, the longest that fits unless one was asked for; both are 0 where none fits.
     """
 
     weights_gib: float
@@ -38,67 +43,83 @@ class GpuMemory(Facts):
     kv_bytes_per_token: int
     kv_tokens: int
     max_model_len: int
-    concurrency: float
-    """Requests of `max_model_len` tokens that the cache holds at once."""
 
 
-def on_each_gpu(
-    shapes: Shapes, split: Split, total_gib: float, limits: EngineLimits, checkpoint_gib: float | None = None
-) -> GpuMemory:
-    """The memory of the fullest GPU; `total_gib` is what the driver reports.
+class Parts(NamedTuple):
+    """What one GPU holds beside the cache, in bytes, whatever the GPU's size. `cut` is how the cache is cut.
+
+    `uncounted` is taken, but in no part that the engine reports. `inside` says whether the graphs are within what the
+    engine may use.
+    """
+
+    weights: float
+    activation: int
+    non_torch: int
+    graphs: int
+    uncounted: int
+    inside: bool
+    cut: Layout
+
+    def cache_bytes(self, total_gib: float, utilization: float) -> float:
+        """What is left for the cache of a GPU of that size; below zero where nothing is.
+
+        What lies outside of the engine's share needs room there; what finds none is taken off.
+        """
+        spare = 0.0 if self.inside else (1 - utilization) * total_gib * GIB
+        outside = max(0.0, self.graphs + self.uncounted - spare)
+        return (utilization - MARGIN) * total_gib * GIB - self.weights - self.activation - self.non_torch - outside
+
+
+def parts_of(
+    shapes: Shapes, split: Split, limits: EngineLimits, length: int, checkpoint_gib: float | None = None
+) -> Parts:
+    """The parts for requests of up to `length` tokens.
 
     `checkpoint_gib` are the weights as they are stored, where that is known; else they are reckoned from the shapes.
     """
-    asked = limits.max_model_len or shapes.context
-    weights = _weights(shapes, split, checkpoint_gib) + adapter_bytes(shapes, split, limits)
-    activation = activation_bytes(shapes, split, limits, asked)
-    non_torch, graphs = non_torch_bytes(split), graphs_bytes(shapes, split, limits)
-    spare = (1 - limits.utilization) * total_gib * GIB
-    outside = max(0.0, graphs + _uncounted(shapes, limits) - spare) if new_runner(shapes) else graphs
-    cache = (limits.utilization - MARGIN) * total_gib * GIB - weights - activation - non_torch - outside
-    return _memory(
-        weights,
-        activation,
-        non_torch,
-        graphs,
-        cache,
-        layout(shapes, split, limits.cache_dtype, limits.batched),
-        limits,
-        asked,
+    return _parts(shapes, split, limits, min(length, LONG) if shapes.latent else 0, checkpoint_gib)
+
+
+@lru_cache(maxsize=4096)
+def _parts(shapes: Shapes, split: Split, limits: EngineLimits, length: int, checkpoint_gib: float | None) -> Parts:
+    weights: float = weights_bytes(shapes, split)
+    if checkpoint_gib is not None:
+        weights *= checkpoint_gib * GIB / stored_bytes(shapes)
+    return Parts(
+        weights=weights + adapter_bytes(shapes, split, limits),
+        activation=activation_bytes(shapes, split, limits, length),
+        non_torch=non_torch_bytes(split),
+        graphs=graphs_bytes(shapes, split, limits),
+        uncounted=_counters(shapes, limits),
+        inside=not new_runner(shapes),
+        cut=layout(shapes, split, limits.cache_dtype, limits.batched),
     )
 
 
-def _memory(
-    weights: float,
-    activation: float,
-    non_torch: float,
-    graphs: float,
-    cache: float,
-    cut: Layout,
-    limits: EngineLimits,
-    asked: int,
-) -> GpuMemory:
-    length = limits.max_model_len or cut.longest(cache, asked)
-    tokens = cut.tokens(cache, length) if length else 0
-    return GpuMemory(
-        weights_gib=weights / GIB,
-        activation_gib=activation / GIB,
-        non_torch_gib=non_torch / GIB,
-        graphs_gib=graphs / GIB,
-        kv_cache_gib=cache / GIB,
-        kv_bytes_per_token=cut.bytes_per_token(length or asked),
-        kv_tokens=tokens,
-        max_model_len=length,
-        concurrency=tokens / length if length else 0.0,
-    )
-
-
-def _weights(shapes: Shapes, split: Split, checkpoint_gib: float | None) -> float:
-    """The weights as they are cut by shape, scaled to those that are stored."""
-    own = weights_bytes(shapes, split)
-    return own if checkpoint_gib is None else own * checkpoint_gib * GIB / stored_bytes(shapes)
-
-
-def _uncounted(shapes: Shapes, limits: EngineLimits) -> int:
+def _counters(shapes: Shapes, limits: EngineLimits) -> int:
     """Counters of used tokens, a row a request: the second runner takes them beside all that it reports."""
-    return limits.sequences * shapes.vocab * 4
+    return limits.sequences * shapes.vocab * 4 if new_runner(shapes) else 0
+
+
+def on_each_gpu(
+    shapes: Shapes,
+    split: Split,
+    total_gib: float,
+    limits: EngineLimits,
+    length: int | None = None,
+    checkpoint_gib: float | None = None,
+) -> GpuMemory:
+    """The memory of the fullest GPU; `total_gib` is what the driver reports, `length` None as long as fits."""
+    parts = parts_of(shapes, split, limits, length or shapes.context, checkpoint_gib)
+    cache = parts.cache_bytes(total_gib, limits.utilization)
+    served = length or parts.cut.longest(cache, shapes.context)
+    return GpuMemory(
+        weights_gib=parts.weights / GIB,
+        activation_gib=parts.activation / GIB,
+        non_torch_gib=parts.non_torch / GIB,
+        graphs_gib=parts.graphs / GIB,
+        kv_cache_gib=cache / GIB,
+        kv_bytes_per_token=parts.cut.bytes_per_token(served or shapes.context),
+        kv_tokens=parts.cut.tokens(cache, served) if served else 0,
+        max_model_len=served,
+    )

@@ -48,10 +48,11 @@ class Page(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Layers whose blocks are handed out together."""
+    """Layers whose blocks are handed out together; there are so many `copies` of it."""
 
     keeps: Keeps
     tokens: int
+    copies: int = 1
 
 
 class Layout(Facts):
@@ -67,16 +68,16 @@ class Layout(Facts):
 
     def blocks(self, length: int) -> int:
         """Blocks that one request of that many tokens may take at once."""
-        return sum(self._of(group, length) for group in self.groups)
+        return sum([group.copies * self._of(group, length) for group in self.groups])
 
     def _of(self, group: Group, length: int) -> int:
         if group.keeps is Keeps.STATE:
             return 1
         if group.keeps is Keeps.WINDOW:
-            return ceil(min(self.window - 1 + self.in_flight, length) / group.tokens) + 1
+            return -(-min(self.window - 1 + self.in_flight, length) // group.tokens) + 1
         if group.keeps is Keeps.CHUNK:
-            return ceil(min(self.chunk + self.in_flight, length) / group.tokens)
-        return ceil(length / group.tokens)
+            return -(-min(self.chunk + self.in_flight, length) // group.tokens)
+        return -(-length // group.tokens)
 
     def total_blocks(self, cache_bytes: float) -> int:
         """Whole blocks in a cache."""
@@ -96,6 +97,8 @@ class Layout(Facts):
         blocks = self.total_blocks(cache_bytes)
         if requests * self.blocks(most) <= blocks:
             return most
+        if len(self.groups) == 1 and self.groups[0].keeps is Keeps.ALL:
+            return blocks // (requests * self.groups[0].copies) * self.groups[0].tokens
         low, high = 0, most
         while high - low > 1:
             middle = (low + high) // 2
@@ -103,7 +106,7 @@ class Layout(Facts):
         return low
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def layout(shapes: Shapes, split: Split, cache_dtype: str, batched: int) -> Layout:
     """The layout on the fullest GPU. `batched` are the tokens of one step; the engine prepares one while one runs."""
     value = ELEMENT_BYTES.get(cache_dtype, 1)
@@ -191,5 +194,5 @@ def _grouped(pages: list[Page]) -> tuple[tuple[int, int], tuple[Group, ...]]:
     counts = {kind: pages.count(kind) for kind in kinds}
     fewest, most = min(counts.values()), max(counts.values())
     size = most if most < 1.5 * fewest else fewest
-    groups = tuple(Group(kind.keeps, kind.tokens) for kind, count in counts.items() for _ in range(ceil(count / size)))
+    groups = tuple(Group(kind.keeps, kind.tokens, ceil(count / size)) for kind, count in counts.items())
     return (pages[0].size, size), groups

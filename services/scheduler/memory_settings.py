@@ -12,12 +12,11 @@ SEQUENCES, LARGE_SEQUENCES = 256, 1024
 
 
 class EngineLimits(Facts):
-    """Limits with which vLLM is started. `max_model_len` None means as long as fits."""
+    """Limits with which vLLM is started, but for the context, which is what is looked for."""
 
     utilization: float = Field(default=0.9, gt=0, le=1)
     batched: int = Field(default=2048, gt=0)
     sequences: int = Field(default=SEQUENCES, gt=0)
-    max_model_len: int | None = None
     cache_dtype: str = "auto"
     eager: bool = False
     adapters: int = Field(default=0, ge=0)

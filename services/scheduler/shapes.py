@@ -148,6 +148,14 @@ class Shapes(Facts):
     quantization: Quantization | None = None
     tower: Tower | None = None
 
+    def __hash__(self) -> int:
+        """Worked out once: shapes are the key under which their memory is remembered."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.model_dump_json())
+
     @property
     def layers(self) -> int:
         """Layers of the whole model."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from services.scheduler.facts import ModelFacts
-from services.scheduler.memory import GIB, GpuMemory, on_each_gpu
-from services.scheduler.memory_cache import layout
+from services.scheduler.memory import GIB, Parts, on_each_gpu, parts_of
 from services.scheduler.memory_settings import LARGE_SEQUENCES, SEQUENCES, EngineLimits
 from services.scheduler.parallelism import splits
 from services.scheduler.sizing_types import DoesNotFit, Machine, Sizing, Wish
@@ -58,7 +57,7 @@ def _too_old(model: ModelFacts, node: Machine) -> str | None:
 class _Candidate(NamedTuple):
     split: Split
     limits: EngineLimits
-    memory: GpuMemory
+    parts: Parts
     longest: int
     """The longest request that is sure to fit, as often as is wished for."""
     replicas: int
@@ -69,30 +68,35 @@ def on_gpus(model: ModelFacts, node: Machine, wish: Wish, max_nodes: int) -> Siz
     if too_old := _too_old(model, node):
         return DoesNotFit(reason=too_old)
     needed = wish.context or min(LEAST_CONTEXT, model.context)
+    steps = [_limits(model, node, wish, batched) for batched in _steps(node, wish)]
     tried: list[_Candidate] = []
     for nodes in range(1, max_nodes + 1):
         cuts = splits(model.shapes, node.gpus, nodes, node.interconnect)
-        tried = [_try(model, node, split, wish, needed) for split in cuts] or tried
+        tried = [_try(model, node, split, wish, steps, needed) for split in cuts] or tried
         fitting = [candidate for candidate in tried if candidate.longest >= needed]
         if fitting:
             return _sizing(model, node, _best(fitting, wish.context or model.context), wish)
     return DoesNotFit(reason=_why_not(model, node, tried[-1], wish, needed))
 
 
-def _try(model: ModelFacts, node: Machine, split: Split, wish: Wish, needed: int) -> _Candidate:
+def _try(
+    model: ModelFacts, node: Machine, split: Split, wish: Wish, steps: list[EngineLimits], needed: int
+) -> _Candidate:
     """The split with the longest step that leaves enough cache."""
-    candidates = [_candidate(model, node, split, wish, batched) for batched in _steps(node, wish)]
-    return next((candidate for candidate in candidates if candidate.longest >= needed), candidates[-1])
+    for limits in steps:
+        candidate = _candidate(model, node, split, wish, limits)
+        if candidate.longest >= needed:
+            break
+    return candidate
 
 
-def _candidate(model: ModelFacts, node: Machine, split: Split, wish: Wish, batched: int) -> _Candidate:
-    limits = _limits(model, node, wish, batched)
-    memory = on_each_gpu(model.shapes, split, node.gpu_memory_gib, limits, model.weights_gib)
+def _candidate(model: ModelFacts, node: Machine, split: Split, wish: Wish, limits: EngineLimits) -> _Candidate:
+    parts = parts_of(model.shapes, split, limits, wish.context or model.context, model.weights_gib)
     replicas = node.gpus // split.gpus_per_node if split.nodes == 1 else 1
-    cut = layout(model.shapes, split, limits.cache_dtype, batched)
     requests = -(-(wish.concurrency or 1) // replicas)
-    longest = cut.longest(SAFE_SHARE * memory.kv_cache_gib * GIB, model.context, requests)
-    return _Candidate(split, limits, memory, longest, replicas)
+    cache = parts.cache_bytes(node.gpu_memory_gib, limits.utilization)
+    longest = parts.cut.longest(SAFE_SHARE * cache, model.context, requests)
+    return _Candidate(split, limits, parts, longest, replicas)
 
 
 def _limits(model: ModelFacts, node: Machine, wish: Wish, batched: int) -> EngineLimits:
@@ -101,7 +105,6 @@ def _limits(model: ModelFacts, node: Machine, wish: Wish, batched: int) -> Engin
         utilization=wish.utilization or UTILIZATION,
         batched=batched,
         sequences=sequences,
-        max_model_len=wish.context,
         cache_dtype=wish.cache_dtype or model.flags.get("kv-cache-dtype", "auto"),
         eager=wish.eager,
         adapters=wish.adapters,
@@ -126,11 +129,12 @@ def _best(fitting: list[_Candidate], wanted: int) -> _Candidate:
 
 
 def _sizing(model: ModelFacts, node: Machine, chosen: _Candidate, wish: Wish) -> Sizing:
-    split, limits = chosen.split, chosen.limits.model_copy(update={"max_model_len": wish.context or chosen.longest})
-    memory = on_each_gpu(model.shapes, split, node.gpu_memory_gib, limits, model.weights_gib)
+    split, limits = chosen.split, chosen.limits
+    length = wish.context or chosen.longest
+    memory = on_each_gpu(model.shapes, split, node.gpu_memory_gib, limits, length, model.weights_gib)
     return Sizing(
-        **memory.model_dump(exclude={"concurrency"}),
-        concurrency=memory.concurrency * chosen.replicas,
+        **memory.model_dump(),
+        concurrency=memory.kv_tokens / length * chosen.replicas,
         dtype=dtype_on(model, node),
         tensor_parallel=split.tensor,
         pipeline_parallel=split.pipeline,
@@ -156,7 +160,7 @@ def _shortened(model: ModelFacts, served: int, wish: Wish) -> tuple[str, ...]:
 
 
 def _why_not(model: ModelFacts, node: Machine, last: _Candidate, wish: Wish, needed: int) -> str:
-    split, memory, limits = last.split, last.memory, last.limits
+    split, parts, limits = last.split, last.parts, last.limits
     count = split.nodes * node.gpus
     gpus = f"{count} GPUs" if count > 1 else "one GPU"
     often = f" {wish.concurrency} times at once" if wish.concurrency else ""
@@ -164,7 +168,7 @@ def _why_not(model: ModelFacts, node: Machine, last: _Candidate, wish: Wish, nee
     return (
         f"{model.id} does not fit {gpus} of {node.gpu_memory_gib:.1f} GiB on {split.nodes} node"
         f"{'s' if split.nodes > 1 else ''}: of the {limits.utilization * node.gpu_memory_gib:.1f} GiB that vLLM may "
-        f"use of each, weights take {memory.weights_gib:.1f} and its work "
-        f"{memory.activation_gib + memory.non_torch_gib:.1f}, which leaves room for {last.longest} tokens{often}, "
+        f"use of each, weights take {parts.weights / GIB:.1f} and its work "
+        f"{(parts.activation + parts.non_torch) / GIB:.1f}, which leaves room for {last.longest} tokens{often}, "
         f"and at least {needed} are needed.{nearest}"
     )

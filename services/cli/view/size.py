@@ -19,7 +19,7 @@ def print_size(answer: Answer) -> None:
             "kv_bytes_per_token": memory.kv_bytes_per_token,
             "kv_tokens": memory.kv_tokens,
             "max_model_len": memory.max_model_len,
-            "concurrency": round(memory.concurrency, 2),
+            "concurrency": round(answer.concurrency, 2),
             "tensor_parallel": split.tensor,
             "pipeline_parallel": split.pipeline,
             "expert_parallel": split.expert_parallel,
@@ -38,7 +38,7 @@ def show_size(answer: Answer) -> None:
         ["bytes a token", f"{memory.kv_bytes_per_token}"],
         ["tokens of cache", f"{memory.kv_tokens}"],
         ["longest context", f"{memory.max_model_len}"],
-        ["such requests at once", f"{memory.concurrency:.1f}"],
+        ["such requests at once", f"{answer.concurrency:.1f}"],
         ["GPUs", f"{split.tensor} tensor x {split.pipeline} pipeline parallel"],
     ]
     for line in columns(("ON EACH GPU", answer.model), rows):
