@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from services.scheduler.frozen import Facts
-from services.scheduler.memory_activation import activation_bytes
+from services.scheduler.memory_activation import activation_bytes, encoder_bytes
 from services.scheduler.memory_cache import Layout, layout
 from services.scheduler.memory_context import non_torch_bytes
-from services.scheduler.memory_graphs import graphs_bytes
+from services.scheduler.memory_graphs import graphs_bytes, reserved_bytes
 from services.scheduler.memory_lora import adapter_bytes
 from services.scheduler.memory_settings import EngineLimits, new_runner
 from services.scheduler.memory_weights import stored_bytes, weights_bytes
@@ -22,8 +22,8 @@ from services.scheduler.shapes import Shapes
 from services.scheduler.split import Split
 
 GIB = 2**30
-MARGIN = 0.003
-"""Part of the GPU's memory that is not promised, for what no formula knows."""
+MARGIN_BYTES = 150 << 20
+"""Not promised, for what no formula knows."""
 LONG = 8192
 """Beyond this length of a request no part depends on it."""
 
@@ -48,26 +48,26 @@ class GpuMemory(Facts):
 class Parts(NamedTuple):
     """What one GPU holds beside the cache, in bytes, whatever the GPU's size. `cut` is how the cache is cut.
 
-    `uncounted` is taken, but in no part that the engine reports. `inside` says whether the graphs are within what the
-    engine may use.
+    `inside` are graphs that the engine takes off its cache; `outside` is what comes on top of the share of the memory
+    that it may use.
     """
 
     weights: float
     activation: int
     non_torch: int
     graphs: int
-    uncounted: int
-    inside: bool
+    inside: int
+    outside: int
     cut: Layout
 
     def cache_bytes(self, total_gib: float, utilization: float) -> float:
         """What is left for the cache of a GPU of that size; below zero where nothing is.
 
-        What lies outside of the engine's share needs room there; what finds none is taken off.
+        What comes on top of the engine's share and finds no room there is taken off.
         """
-        spare = 0.0 if self.inside else (1 - utilization) * total_gib * GIB
-        outside = max(0.0, self.graphs + self.uncounted - spare)
-        return (utilization - MARGIN) * total_gib * GIB - self.weights - self.activation - self.non_torch - outside
+        spare = (1 - utilization) * total_gib * GIB
+        taken = self.weights + self.activation + self.non_torch + self.inside + max(0.0, self.outside - spare)
+        return utilization * total_gib * GIB - taken - MARGIN_BYTES
 
 
 def parts_of(
@@ -85,20 +85,23 @@ def _parts(shapes: Shapes, split: Split, limits: EngineLimits, length: int, chec
     weights: float = weights_bytes(shapes, split)
     if checkpoint_gib is not None:
         weights *= checkpoint_gib * GIB / stored_bytes(shapes)
+    graphs = graphs_bytes(shapes, split, limits)
     return Parts(
         weights=weights + adapter_bytes(shapes, split, limits),
         activation=activation_bytes(shapes, split, limits, length),
-        non_torch=non_torch_bytes(split),
-        graphs=graphs_bytes(shapes, split, limits),
-        uncounted=_counters(shapes, limits),
-        inside=not new_runner(shapes),
+        non_torch=non_torch_bytes(shapes, split),
+        graphs=graphs,
+        inside=0 if new_runner(shapes) else reserved_bytes(shapes, split, limits),
+        outside=_outside(shapes, limits, graphs),
         cut=layout(shapes, split, limits.cache_dtype, limits.batched),
     )
 
 
-def _counters(shapes: Shapes, limits: EngineLimits) -> int:
-    """Counters of used tokens, a row a request: the second runner takes them beside all that it reports."""
-    return limits.sequences * shapes.vocab * 4 if new_runner(shapes) else 0
+def _outside(shapes: Shapes, limits: EngineLimits, graphs: int) -> int:
+    """With the second runner the graphs, counters of used tokens in 32 bits, a row a request, and pictures."""
+    if not new_runner(shapes):
+        return 0
+    return graphs + limits.sequences * shapes.vocab * 4 + encoder_bytes(shapes)[0]
 
 
 def on_each_gpu(

@@ -22,6 +22,8 @@ KEPT = MIB
 VOCABULARY_STEP = 64
 """The engine pads the vocabulary to a multiple of this on each GPU."""
 
+MXFP4_STEP = 128
+"""The kernels for mxfp4 want experts of a width that this divides."""
 ROTARY, ABSORBED = "rotary table", "absorbed keys and values"
 """Tensors that no checkpoint holds."""
 
@@ -64,7 +66,7 @@ def tensors(shapes: Shapes, split: Split) -> Iterator[Tensor]:
         yield Tensor("tower", shapes.tower.weight_elements, 16)
     if shapes.attends:
         rotary = shapes.latent.rope_dim if shapes.latent else (shapes.attention.head_dim if shapes.attention else 0)
-        yield Tensor(ROTARY, shapes.context * rotary, 16)
+        yield Tensor(ROTARY, shapes.context * rotary, 16, 3 if Mixer.WINDOW in shapes.mixers else 1)
 
 
 def _kinds(shapes: Shapes, layers: Sequence[int]) -> Iterator[tuple[Mixer, Feed, int]]:
@@ -146,7 +148,9 @@ def _feed(shapes: Shapes, feed: Feed, split: Split, count: int) -> Iterator[Tens
     if split.expert_parallel:
         held, width = -(-experts.count // split.tensor), experts.width
     else:
-        held, width = experts.count, experts.width // split.tensor
+        held, width = experts.count, -(-experts.width // split.tensor)
+    if shapes.quantization and shapes.quantization.method == "mxfp4":
+        width = -(-width // MXFP4_STEP) * MXFP4_STEP
     yield Tensor("experts, in", held * inner * width * (matrices - 1), _bits(shapes, expert=True), count)
     yield Tensor("experts, out", held * inner * width, _bits(shapes, expert=True), count)
     yield Tensor("router", shapes.hidden * experts.count, 16, count)
