@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from services.scheduler.config_defaults import DEFAULTS, PLAIN_MLP, tied_by_default
+from services.scheduler.config_defaults import PLAIN_MLP, defaults, tied_by_default
 from services.scheduler.config_fields import BadField, Fields, strings
 from services.scheduler.config_layers import feeds, mixers
 from services.scheduler.config_parts import MANY, WIDTH, experts, latent, state, tower
@@ -52,7 +52,7 @@ def _shapes(config: Mapping[str, object]) -> Shapes:
     outer = Fields(config)
     text = _text_part(config)
     text_type = _kind(text.get("model_type")) or _kind(config.get("model_type"))
-    fields = Fields(text, DEFAULTS.get(text_type))
+    fields = Fields(text, defaults(text_type, nested=text != config))
     architecture = _architecture(outer)
     if outer.flag("is_encoder_decoder"):
         raise BadField(f"{architecture} is an encoder with a decoder, which this version cannot size.")

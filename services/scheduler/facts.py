@@ -66,7 +66,8 @@ class ModelFacts(Facts):
         found = read_config_json(self.config or self._plain())
         if isinstance(found, NoShapes):
             raise ValueError(f"{self.id}: {found.reason}")  # noqa: TRY004 - the data is wrong, not its type
-        return found
+        unknown = self.config is None and (self.intermediate_size is None or self.kv_upper_bound)
+        return found.model_copy(update={"guessed": True}) if unknown else found
 
     def _plain(self) -> dict[str, object]:
         """The plain sizes by the names that config.json has for them; a width that is not known is guessed large."""

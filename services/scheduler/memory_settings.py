@@ -46,7 +46,8 @@ def new_runner(shapes: Shapes) -> bool:
 
     It does for all models without experts or states, and for a few with experts. The second runner samples in less
     memory, and does not count its CUDA graphs as part of what it may use; the first one does.
+    A model that is not known well enough is reckoned by the first, which takes more.
     """
-    if shapes.hybrid:
+    if shapes.hybrid or shapes.guessed:
         return False
     return not shapes.mixture or shapes.architecture in _NEW_RUNNER

@@ -147,6 +147,8 @@ class Shapes(Facts):
     """Elements a token and layer of a second table of embeddings (Gemma 3n, Gemma 4)."""
     quantization: Quantization | None = None
     tower: Tower | None = None
+    guessed: bool = False
+    """Not all that counts is known of the model: it is reckoned on the large side."""
 
     def __hash__(self) -> int:
         """Worked out once: shapes are the key under which their memory is remembered."""
