@@ -11,7 +11,7 @@ export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down test bench lint fmt crds architectures lock clean $(TIERS:%=test-%)
+.PHONY: help up down test bench lint fmt crds architectures sizing lock clean $(TIERS:%=test-%)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do \
@@ -48,10 +48,14 @@ lint: $(READY) ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m services.contracts.publish --check
+	$(BIN)/python -m tests.measured --check
 
 fmt: $(READY) ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+sizing: $(READY) ## write the table and the plot of docs/sizing.md from what was measured
+	@$(BIN)/python -m tests.measured
 
 crds: $(READY) ## write deploy/crds from the Workspace model
 	$(BIN)/python -m deploy.crds.generate

@@ -12,7 +12,8 @@ from services.cli.errors import CliError
 from services.scheduler.catalog import parse_catalogue
 from services.scheduler.facts import ModelFacts
 
-WIDTH = 120
+WRAP = 88
+"""Column after which a new line begins; the field that reaches it is still written out."""
 _NEXT_SECTION = re.compile(r"[A-Za-z_]")
 
 
@@ -35,22 +36,9 @@ def add_entry(text: str, model: ModelFacts, note: str) -> str:
 def entry(model: ModelFacts) -> Iterator[str]:
     """The lines of one model: a map on as many lines as it takes."""
     fields = model.model_dump(exclude_defaults=True, mode="json")
-    line = "- {"
-    for number, (key, value) in enumerate(fields.items()):
-        end = "}" if number == len(fields) - 1 else ","
-        field = _flow(key, value) + end
-        if len(line) + len(field) > WIDTH - 1:
-            yield line.rstrip()
-            line = "   "
-        line += field + ("" if end == "}" else " ")
-    yield line
-
-
-def _flow(key: str, value: object) -> str:
-    """One field as it stands within braces."""
-    if isinstance(value, float):
-        return f"{key}: {value:.2f}"
-    return yaml.safe_dump({key: value}, default_flow_style=True, width=10**6, sort_keys=False).strip()[1:-1]
+    first, *rest = yaml.safe_dump(fields, default_flow_style=True, width=WRAP, sort_keys=False).splitlines()
+    yield f"- {first}"
+    yield from (f"   {line.strip()}" for line in rest)
 
 
 def _end_of_models(lines: list[str]) -> int:

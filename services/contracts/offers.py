@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Literal
 
 from pydantic import Field
 
@@ -12,7 +13,8 @@ from services.contracts.base import Contract
 class Offer(Contract):
     """One machine size. Memory is in GiB; `gpu_memory_gib` is that of one GPU; prices are US dollars an hour.
 
-    `available` is the number of further nodes that can be had now; None where the provider does not know.
+    `interconnect` is how the GPUs of one machine are joined. `available` is the number of further nodes that can be
+    had now; None where the provider does not know.
     """
 
     instance_type: str
@@ -20,6 +22,7 @@ class Offer(Contract):
     gpu_model: str | None = None
     gpu_memory_gib: float = 0
     cuda_compute_capability: float | None = None
+    interconnect: Literal["nvlink", "pcie"] | None = None
     cpu: int | None = None
     memory_gib: float | None = None
     price_per_hour: float | None = None

@@ -30,6 +30,8 @@ ANNOTATION_RUNTIME = "kaito.sh/runtime"
 ANNOTATION_NODE_IMAGE_FAMILY = "kaito.sh/node-image-family"
 ANNOTATION_PERFORMANCE_MODE = "kaito.sh/performance-mode"
 ANNOTATION_ENABLE_LB = "kaito.sh/enablelb"
+ANNOTATION_MAX_MODEL_LEN = "kaito.sh/max-model-len"
+ANNOTATION_CONCURRENCY = "kaito.sh/concurrency"
 
 CONFIG_KEY_INFERENCE = "inference_config.yaml"
 CONFIG_KEY_TUNING = "training_config.yaml"

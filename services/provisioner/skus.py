@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from importlib.resources import files
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -23,6 +24,7 @@ class Sku(BaseModel):
     gpu_usable_gib: float | None = None
     compute_capability: float | None = None
     vendor: str = "nvidia"
+    interconnect: Literal["nvlink", "pcie"] | None = None
     vcpus: int | None = None
     memory_gib: float | None = None
     price_per_hour: float | None = None
@@ -39,6 +41,7 @@ class Sku(BaseModel):
             gpu_model=self.gpu_model,
             gpu_memory_gib=self.gpu_usable_gib or self.gpu_memory_gib,
             cuda_compute_capability=self.compute_capability,
+            interconnect=self.interconnect,
             cpu=self.vcpus,
             memory_gib=self.memory_gib,
             price_per_hour=self.price_per_hour,

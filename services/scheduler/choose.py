@@ -11,7 +11,7 @@ from services.contracts.plan import SetAside
 from services.scheduler.facts import ModelFacts
 from services.scheduler.known_skus import KnownSkus
 from services.scheduler.refusal import Refusal
-from services.scheduler.sizing import DoesNotFit, Machine, Sizing, size
+from services.scheduler.sizing import DoesNotFit, Machine, Sizing, Wish, size
 
 OLDEST_CAPABILITY = 8.0
 """GPUs below this CUDA compute capability lack bfloat16; they are used only where the user names them."""
@@ -27,8 +27,7 @@ class Wanted(Contract):
     """
 
     model: ModelFacts | None
-    context: int | None = None
-    utilization: float | None = None
+    wish: Wish = Wish()
     instance_type: str | None = None
     nodes: int = 1
     provider: str | None = None
@@ -114,7 +113,7 @@ def _try(wanted: Wanted, provider: Offers, offer: Offer) -> Candidate | Misfit:
         )
     if because := _too_slow(wanted, offer):
         return Misfit(provider=provider.provider, instance_type=offer.instance_type, because=because)
-    sizing = size(wanted.model, _machine(offer), context=wanted.context, utilization=wanted.utilization)
+    sizing = size(wanted.model, _machine(offer), wanted.wish)
     if isinstance(sizing, DoesNotFit):
         return Misfit(provider=provider.provider, instance_type=offer.instance_type, because=sizing.reason)
     if sizing.nodes > 1 and not provider.simulated:
@@ -150,6 +149,7 @@ def _machine(offer: Offer) -> Machine:
         gpus=offer.gpus,
         gpu_memory_gib=offer.gpu_memory_gib,
         cuda_compute_capability=offer.cuda_compute_capability,
+        interconnect=offer.interconnect,
         memory_gib=offer.memory_gib or 0.0,
     )
 

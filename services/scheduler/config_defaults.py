@@ -71,6 +71,25 @@ DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "llama4_text": {"attention_chunk_size": 8192, "head_dim": 128},
 }
 
+_ALWAYS_TOLD = frozenset(
+    {
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "vocab_size",
+        "max_position_embeddings",
+    }
+)
+"""What a configuration that stands for itself always tells; where it is missing the file is broken."""
+
+
+def defaults(model_type: str, *, nested: bool) -> Mapping[str, object]:
+    """The defaults of a type: all for a part within another configuration, which leaves out whatever it can."""
+    found = DEFAULTS.get(model_type, {})
+    return found if nested else {name: value for name, value in found.items() if name not in _ALWAYS_TOLD}
+
+
 TIED = (
     "gemma",
     "cohere",
@@ -104,7 +123,6 @@ PLAIN_MLP = (
     "persimmon",
     "nemotron",
     "nemotron_h",
-    "stablelm_epoch_plain",
     "arcee",
     "apertus",
 )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from services.scheduler.config_defaults import DEFAULTS, PLAIN_MLP, tied_by_default
+from services.scheduler.config_defaults import PLAIN_MLP, defaults, tied_by_default
 from services.scheduler.config_fields import BadField, Fields, strings
 from services.scheduler.config_layers import feeds, mixers
 from services.scheduler.config_parts import MANY, WIDTH, experts, latent, state, tower
@@ -52,7 +52,7 @@ def _shapes(config: Mapping[str, object]) -> Shapes:
     outer = Fields(config)
     text = _text_part(config)
     text_type = _kind(text.get("model_type")) or _kind(config.get("model_type"))
-    fields = Fields(text, DEFAULTS.get(text_type))
+    fields = Fields(text, defaults(text_type, nested=text != config))
     architecture = _architecture(outer)
     if outer.flag("is_encoder_decoder"):
         raise BadField(f"{architecture} is an encoder with a decoder, which this version cannot size.")
@@ -138,14 +138,14 @@ def _attention(fields: Fields, text_type: str, hidden: int) -> Attention:
     head_dim = head_dim or max(1, hidden // heads)
     return Attention(
         heads=heads,
-        kv_heads=min(_kv_heads(fields, text_type, heads), MANY),
+        kv_heads=min(_kv_heads(fields, heads), MANY),
         head_dim=head_dim,
         value_dim=head_dim,
         gated=fields.flag("attn_output_gate", default=text_type.startswith(("qwen3_next", "qwen3_5"))),
     )
 
 
-def _kv_heads(fields: Fields, text_type: str, heads: int) -> int:
+def _kv_heads(fields: Fields, heads: int) -> int:
     """Heads of keys and values. Falcon and GPT BigCode share one among all by a switch."""
     if fields.flag("multi_query") and not fields.flag("new_decoder_architecture"):
         return 1

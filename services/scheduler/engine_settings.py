@@ -13,6 +13,10 @@ def engine_settings(model: ModelFacts, config: EngineConfig, sizing: Sizing, *, 
     flags = model_flags(model)
     if on_cpu:
         flags["enforce-eager"] = ""  # compiling takes longer on a CPU than it saves
+    if sizing.expert_parallel:
+        flags["enable-expert-parallel"] = ""
+    if sizing.max_num_seqs:
+        flags["max-num-seqs"] = str(sizing.max_num_seqs)
     if sizing.max_num_batched_tokens:
         flags["max-num-batched-tokens"] = str(sizing.max_num_batched_tokens)
     return Engine(

@@ -6,11 +6,14 @@ Sizes are in GiB, a machine's prices in US dollars an hour, lengths in tokens.
 from __future__ import annotations
 
 from datetime import date
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
 
+from services.scheduler.config_json import read_config_json
 from services.scheduler.frozen import Facts as Facts
+from services.scheduler.shapes import NoShapes, Shapes
 
 KV_ELEMENT_BYTES = 2
 """A value in the cache is bfloat16 or float16, unless the model's flags ask for fp8."""
@@ -20,8 +23,9 @@ class ModelFacts(Facts):
     """A model: what it weighs, how it is built, and the settings with which vLLM serves it.
 
     `kv_upper_bound` says that some layers keep a window, a state or a compressed cache, so that a token costs less
-    than `kv_bytes_per_token` in truth. `flags` are further flags of vLLM without dashes; an empty value is a switch.
-    `revision` is the commit that the facts are of, where it is pinned.
+    than `kv_bytes_per_token` in truth. `config` are the fields of the model's config.json that tell
+    how it is built, where the plain sizes do not tell all. `flags` are further flags of vLLM without dashes; an empty
+    value is a switch. `revision` is the commit that the facts are of, where it is pinned.
     """
 
     id: str
@@ -46,6 +50,7 @@ class ModelFacts(Facts):
     load_format: Literal["auto", "mistral"] = "auto"
     tool_call_parser: str | None = None
     reasoning_parser: str | None = None
+    config: dict[str, object] | None = None
     flags: dict[str, str] = Field(default_factory=dict)
     gated: bool = False
     transformers: bool = False
@@ -55,6 +60,35 @@ class ModelFacts(Facts):
     def name(self) -> str:
         """The short name under which the model is served: the last part of its id, in lower case."""
         return self.id.rsplit("/", maxsplit=1)[-1].lower()
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """How it is built: from `config`, else from the plain sizes. Raises ValueError where they are no model's."""
+        found = read_config_json(self.config or self._plain())
+        if isinstance(found, NoShapes):
+            raise ValueError(f"{self.id}: {found.reason}")  # noqa: TRY004 - the data is wrong, not its type
+        unknown = self.config is None and (self.intermediate_size is None or self.kv_upper_bound)
+        return found.model_copy(update={"guessed": True}) if unknown else found
+
+    def _plain(self) -> dict[str, object]:
+        """The plain sizes by the names that config.json has for them; a width that is not known is guessed large."""
+        latent = {"kv_lora_rank": self.kv_lora_rank, "qk_rope_head_dim": self.qk_rope_head_dim}
+        indexer = {"index_n_heads": 64, "index_head_dim": 128} if self.indexer_bytes_per_layer else {}
+        return {
+            "architectures": [self.architecture],
+            "model_type": "",
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_dim,
+            "hidden_size": self.hidden_size or self.heads * self.head_dim,
+            "intermediate_size": self.intermediate_size,
+            "vocab_size": self.vocab_size or 262_144,
+            "max_position_embeddings": self.context,
+            "tie_word_embeddings": False,
+            **(latent if self.kv_lora_rank else {}),
+            **indexer,
+        }
 
     @property
     def attention(self) -> Literal["mha", "gqa", "mqa", "mla"]:

@@ -24,6 +24,8 @@ from services.scheduler.engine_settings import engine_settings
 from services.scheduler.facts import ModelFacts
 from services.scheduler.known_skus import KnownSkus
 from services.scheduler.refusal import Refusal
+from services.scheduler.sizing import Wish
+from services.scheduler.wishes import read_wish
 
 GPU_TAINT = "sku=gpu:NoSchedule"
 MOST_NODES = 64
@@ -37,6 +39,7 @@ class Subject(Contract):
 
     model: ModelFacts | None = None
     config: EngineConfig = EngineConfig()
+    wish: Wish = Wish()
 
 
 def make_plan(
@@ -59,8 +62,7 @@ def make_plan(
     resource = state.spec.resource
     wanted = Wanted(
         model=subject.model,
-        context=subject.config.max_model_len,
-        utilization=subject.config.gpu_memory_utilization,
+        wish=subject.wish,
         instance_type=resource.instance_type,
         nodes=resource.count or 1,
         provider=state.annotations.get(ANNOTATION_PROVIDER),
@@ -91,9 +93,15 @@ def _subject(state: WorkspaceState, catalogue: Catalogue, hub: ModelFacts | Refu
     if not isinstance(found, ModelFacts):
         return Refusal(reason=Reason.UNKNOWN_PRESET, message=found.message)
     try:
-        return Subject(model=found, config=EngineConfig() if state.spec.tuning else read_config(state.configs))
+        return _served(state, found)
     except BadConfig as error:
         return Refusal(reason=Reason.INVALID_CONFIG, message=str(error))
+
+
+def _served(state: WorkspaceState, model: ModelFacts) -> Subject:
+    """The model with the settings that the user gave. Raises BadConfig."""
+    config = EngineConfig() if state.spec.tuning else read_config(state.configs)
+    return Subject(model=model, config=config, wish=read_wish(config, state.annotations, len(_adapters(state))))
 
 
 def _own_pod(state: WorkspaceState) -> Subject | Refusal:

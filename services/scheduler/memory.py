@@ -1,34 +1,39 @@
-"""What a model takes on each GPU, before it runs there.
+"""What a model takes on each GPU before it runs there, in the parts that the engine reports. Pure.
 
-The formulae were fitted to what vLLM 0.26 reported on an H200 for five dense models (3.8 to 14 B parameters, 2048 to
-16384 batched tokens, bfloat16 and fp8): cache = utilization x total - weights - activation - non-torch, and the CUDA
-graphs come on top of the utilization. The constants err on the side of less cache: 0.1 to 5 % under what was measured.
+Of `utilization` x total memory the engine takes the weights, the peak of a step and what CUDA needs; the rest is
+cache. CUDA graphs come on top where the second model runner serves the model, and out of the cache where the first
+one does. Each part has a module of its own, which says where it comes from.
 """
 
 from __future__ import annotations
 
-from services.scheduler.facts import Facts, ModelFacts
-from services.scheduler.parallelism import Split
+from functools import lru_cache
+from typing import NamedTuple
+
+from services.scheduler.frozen import Facts
+from services.scheduler.memory_activation import activation_bytes, encoder_bytes
+from services.scheduler.memory_cache import Layout, layout
+from services.scheduler.memory_context import non_torch_bytes
+from services.scheduler.memory_graphs import graphs_bytes, reserved_bytes
+from services.scheduler.memory_lora import adapter_bytes
+from services.scheduler.memory_settings import EngineLimits, new_runner
+from services.scheduler.memory_weights import stored_bytes, weights_bytes
+from services.scheduler.shapes import Shapes
+from services.scheduler.split import Split
 
 GIB = 2**30
-BLOCK_TOKENS = 16
-"""vLLM hands out the cache in blocks of this many tokens."""
-LOADED_WEIGHTS = 1.01
-"""Weights in memory against weights on disk: buffers and padding. Measured 1.003 to 1.007."""
-UNEVEN_STAGES = 1.05
-"""The first and last stage of a pipeline also hold the embeddings."""
-LEAST_ACTIVATION_GIB = 1.15
-"""Measured 1.01 with 2048 batched tokens, whatever the model."""
-GRAPHS_GIB = 1.3
-"""CUDA graphs: measured 0.6 to 1.3."""
-CONTEXT_GIB = 0.25
-"""What CUDA itself takes: measured 0.22 on one GPU."""
-NCCL_GIB = 0.6
-"""What talking to other GPUs adds."""
+MARGIN_BYTES = 150 << 20
+"""Not promised, for what no formula knows."""
+LONG = 8192
+"""Beyond this length of a request no part depends on it."""
 
 
 class GpuMemory(Facts):
-    """The memory of one GPU in GiB, and how many tokens of cache that makes for a replica."""
+    """The memory of the fullest GPU of a replica in GiB, and what its cache holds.
+
+    `kv_cache_gib` is below zero where not even the weights fit. `kv_tokens` are those of requests of `max_model_len`
+    tokens, the longest that fits unless one was asked for; both are 0 where none fits.
+    """
 
     weights_gib: float
     activation_gib: float
@@ -37,59 +42,87 @@ class GpuMemory(Facts):
     kv_cache_gib: float
     kv_bytes_per_token: int
     kv_tokens: int
+    max_model_len: int
 
 
-def on_each_gpu(model: ModelFacts, split: Split, total_gib: float, utilization: float, batched: int) -> GpuMemory:
-    """The memory of the fullest GPU. `kv_cache_gib` is below zero where not even the weights fit.
+class Parts(NamedTuple):
+    """What one GPU holds beside the cache, in bytes, whatever the GPU's size. `cut` is how the cache is cut.
 
-    `total_gib` is what the driver reports, `utilization` the share of it that vLLM may plan with, `batched` the most
-    tokens it computes in one step.
+    `inside` are graphs that the engine takes off its cache; `outside` is what comes on top of the share of the memory
+    that it may use.
     """
-    weights = weights_gib(model, split)
-    activation = activation_gib(model, split.tensor, batched)
-    non_torch = CONTEXT_GIB + (NCCL_GIB if split.tensor * split.pipeline > 1 else 0)
-    outside = max(0, GRAPHS_GIB - (1 - utilization) * total_gib)
-    cache = utilization * total_gib - weights - activation - non_torch - outside
-    per_token = kv_bytes_per_token(model, split)
-    return GpuMemory(
-        weights_gib=weights,
-        activation_gib=activation,
-        non_torch_gib=non_torch,
-        graphs_gib=GRAPHS_GIB,
-        kv_cache_gib=cache,
-        kv_bytes_per_token=per_token,
-        kv_tokens=kv_tokens(cache, per_token),
+
+    weights: float
+    activation: int
+    non_torch: int
+    graphs: int
+    inside: int
+    outside: int
+    cut: Layout
+
+    def cache_bytes(self, total_gib: float, utilization: float) -> float:
+        """What is left for the cache of a GPU of that size; below zero where nothing is.
+
+        What comes on top of the engine's share and finds no room there is taken off.
+        """
+        spare = (1 - utilization) * total_gib * GIB
+        taken = self.weights + self.activation + self.non_torch + self.inside + max(0.0, self.outside - spare)
+        return utilization * total_gib * GIB - taken - MARGIN_BYTES
+
+
+def parts_of(
+    shapes: Shapes, split: Split, limits: EngineLimits, length: int, checkpoint_gib: float | None = None
+) -> Parts:
+    """The parts for requests of up to `length` tokens.
+
+    `checkpoint_gib` are the weights as they are stored, where that is known; else they are reckoned from the shapes.
+    """
+    return _parts(shapes, split, limits, min(length, LONG) if shapes.latent else 0, checkpoint_gib)
+
+
+@lru_cache(maxsize=4096)
+def _parts(shapes: Shapes, split: Split, limits: EngineLimits, length: int, checkpoint_gib: float | None) -> Parts:
+    weights: float = weights_bytes(shapes, split)
+    if checkpoint_gib is not None:
+        weights *= checkpoint_gib * GIB / stored_bytes(shapes)
+    graphs = graphs_bytes(shapes, split, limits)
+    return Parts(
+        weights=weights + adapter_bytes(shapes, split, limits),
+        activation=activation_bytes(shapes, split, limits, length),
+        non_torch=non_torch_bytes(shapes, split),
+        graphs=graphs,
+        inside=0 if new_runner(shapes) else reserved_bytes(shapes, split, limits),
+        outside=_outside(shapes, limits, graphs),
+        cut=layout(shapes, split, limits.cache_dtype, limits.batched),
     )
 
 
-def weights_gib(model: ModelFacts, split: Split) -> float:
-    """The weights on the fullest GPU."""
-    uneven = UNEVEN_STAGES if split.pipeline > 1 else 1
-    return model.weights_gib * LOADED_WEIGHTS * uneven * split.layers(model) / model.layers / split.tensor
+def _outside(shapes: Shapes, limits: EngineLimits, graphs: int) -> int:
+    """With the second runner the graphs, counters of used tokens in 32 bits, a row a request, and pictures."""
+    if not new_runner(shapes):
+        return 0
+    return graphs + limits.sequences * shapes.vocab * 4 + encoder_bytes(shapes)[0]
 
 
-def kv_bytes_per_token(model: ModelFacts, split: Split) -> int:
-    """Bytes that one token takes in the cache of one GPU.
-
-    Key-value heads are dealt out over the tensor parallel GPUs, and copied where there are fewer heads than GPUs.
-    The latent vector of MLA is needed whole on every one.
-    """
-    shards = 1 if model.attention == "mla" else min(split.tensor, model.kv_heads)
-    return model.kv_bytes_per_layer * split.layers(model) // shards
-
-
-def activation_gib(model: ModelFacts, tensor: int, batched: int) -> float:
-    """The peak of a step: the three wide tensors of the MLP (cut by tensor parallel), hidden states, and logits.
-
-    A width that is not known is guessed on the large side.
-    """
-    hidden = model.hidden_size or model.heads * model.head_dim
-    intermediate = model.intermediate_size or 4 * hidden
-    step = 2 * batched * (3 * intermediate / tensor + 4 * hidden)
-    logits = 1400 * (model.vocab_size or 262_144)
-    return max(LEAST_ACTIVATION_GIB, (step + logits) / GIB)
-
-
-def kv_tokens(cache_gib: float, bytes_per_token: int) -> int:
-    """Whole blocks of tokens that fit into the cache; 0 when there is none."""
-    return max(0, int(cache_gib * GIB / bytes_per_token)) // BLOCK_TOKENS * BLOCK_TOKENS
+def on_each_gpu(
+    shapes: Shapes,
+    split: Split,
+    total_gib: float,
+    limits: EngineLimits,
+    length: int | None = None,
+    checkpoint_gib: float | None = None,
+) -> GpuMemory:
+    """The memory of the fullest GPU; `total_gib` is what the driver reports, `length` None as long as fits."""
+    parts = parts_of(shapes, split, limits, length or shapes.context, checkpoint_gib)
+    cache = parts.cache_bytes(total_gib, limits.utilization)
+    served = length or parts.cut.longest(cache, shapes.context)
+    return GpuMemory(
+        weights_gib=parts.weights / GIB,
+        activation_gib=parts.activation / GIB,
+        non_torch_gib=parts.non_torch / GIB,
+        graphs_gib=parts.graphs / GIB,
+        kv_cache_gib=cache / GIB,
+        kv_bytes_per_token=parts.cut.bytes_per_token(served or shapes.context),
+        kv_tokens=parts.cut.tokens(cache, served) if served else 0,
+        max_model_len=served,
+    )

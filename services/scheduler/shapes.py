@@ -7,7 +7,7 @@ from functools import cached_property
 
 from pydantic import Field
 
-from services.scheduler.facts import Facts
+from services.scheduler.frozen import Facts
 
 
 class Mixer(StrEnum):
@@ -147,6 +147,16 @@ class Shapes(Facts):
     """Elements a token and layer of a second table of embeddings (Gemma 3n, Gemma 4)."""
     quantization: Quantization | None = None
     tower: Tower | None = None
+    guessed: bool = False
+    """Not all that counts is known of the model: it is reckoned on the large side."""
+
+    def __hash__(self) -> int:
+        """Worked out once: shapes are the key under which their memory is remembered."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.model_dump_json())
 
     @property
     def layers(self) -> int:

@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 
 from services.cli.errors import CliError
-from services.cli.preset_file import WIDTH, add_entry, entry
+from services.cli.preset_file import add_entry, entry
 from services.scheduler.catalog import load_catalogue, parse_catalogue
 from services.scheduler.facts import ModelFacts
 
@@ -38,7 +38,7 @@ def test_several_can_be_added_one_after_another() -> None:
 @pytest.mark.parametrize("model", load_catalogue().models, ids=lambda model: model.name)
 def test_every_model_can_be_written_and_read_again(model: ModelFacts) -> None:
     lines = list(entry(model))
-    assert all(len(line) <= WIDTH for line in lines)
+    assert all(len(line) <= 120 for line in lines)
     text = "\n".join(["models:", *lines, "aliases: {}", "gone: {}"])
     assert parse_catalogue(text).models == (model,)
 

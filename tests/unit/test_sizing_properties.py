@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from services.scheduler.catalog import load_catalogue
 from services.scheduler.facts import ModelFacts
 from services.scheduler.parallelism import divides
-from services.scheduler.sizing import MAX_NODES, Machine, Sizing, size
+from services.scheduler.sizing import MAX_NODES, Machine, Sizing, Wish, size
 
 models = st.sampled_from(load_catalogue().models)
 gpu_nodes = st.builds(
@@ -24,7 +24,7 @@ contexts = st.none() | st.integers(1, 2_000_000)
 
 @given(models, machines, contexts)
 def test_what_fits_has_a_cache_that_holds_its_context(model: ModelFacts, machine: Machine, context: int | None) -> None:
-    sizing = size(model, machine, context)
+    sizing = size(model, machine, Wish(context=context))
     if isinstance(sizing, Sizing):
         assert sizing.kv_tokens >= sizing.max_model_len > 0
         assert sizing.max_model_len <= model.context
@@ -36,9 +36,9 @@ def test_what_fits_has_a_cache_that_holds_its_context(model: ModelFacts, machine
 
 @given(models, gpu_nodes, contexts)
 def test_the_cut_is_legal_and_within_the_machine(model: ModelFacts, machine: Machine, context: int | None) -> None:
-    sizing = size(model, machine, context)
+    sizing = size(model, machine, Wish(context=context))
     if isinstance(sizing, Sizing):
-        assert divides(model, sizing.tensor_parallel)
+        assert divides(model.shapes, sizing.tensor_parallel)
         assert sizing.pipeline_parallel <= model.layers
         assert 1 <= sizing.gpus_per_node <= machine.gpus
         assert 1 <= sizing.nodes <= MAX_NODES
@@ -50,9 +50,9 @@ def test_the_cut_is_legal_and_within_the_machine(model: ModelFacts, machine: Mac
 def test_more_memory_never_needs_more_machines(
     model: ModelFacts, machine: Machine, context: int | None, more: float
 ) -> None:
-    small = size(model, machine, context)
+    small = size(model, machine, Wish(context=context))
     changed = {"gpu_memory_gib": machine.gpu_memory_gib + more, "memory_gib": machine.memory_gib + more}
-    large = size(model, machine.model_copy(update=changed), context)
+    large = size(model, machine.model_copy(update=changed), Wish(context=context))
     if isinstance(small, Sizing):
         assert isinstance(large, Sizing)
         assert large.nodes <= small.nodes
@@ -62,4 +62,4 @@ def test_more_memory_never_needs_more_machines(
 
 @given(models, machines, contexts)
 def test_the_same_question_gets_the_same_answer(model: ModelFacts, machine: Machine, context: int | None) -> None:
-    assert size(model, machine, context) == size(model, machine, context)
+    assert size(model, machine, Wish(context=context)) == size(model, machine, Wish(context=context))

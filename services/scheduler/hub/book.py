@@ -24,7 +24,7 @@ MODELS_AT_ONCE: Final = 4
 """Models that are read at the same time; others wait for their turn."""
 MOST_WAITING: Final = 256
 """Models that are being read or wait for it. A further one is sent for when it is asked for again."""
-MOST_REMEMBERED: Final = 1024
+MOST_REMEMBERED: Final = 256
 NEWEST_FOR: Final = 600.0
 """Seconds for which the commit of a main branch counts as the newest. A commit's facts never change."""
 LOOK_AGAIN: Final = 0.5

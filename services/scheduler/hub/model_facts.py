@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from math import ceil
 from typing import Final
 
@@ -11,11 +12,15 @@ from services.scheduler.config_json import read_config_json
 from services.scheduler.facts import ModelFacts
 from services.scheduler.hub.errors import unusable
 from services.scheduler.hub.fetch import Config, Fetched
-from services.scheduler.hub.repository import download_bytes
+from services.scheduler.hub.repository import CONFIG, download_bytes
 from services.scheduler.hub.weights import TensorGroup, Weights
 from services.scheduler.shapes import Mixer, NoShapes, Shapes
 
 GIB: Final = 2**30
+MOST_FIELDS: Final = 400
+"""Fields of a config that are tried one by one; real ones have 20 to 150."""
+LONGEST_CONFIG: Final = 256 * 2**10
+"""Characters of the fields that are kept; a mixture that lists its parts by name has some 50,000."""
 SYSTEM_DISK_GIB: Final = 80
 """Disk beside the weights: the image and the system, as KAITO reckons."""
 _WIDE: Final = {"F32": 4, "F64": 8}
@@ -54,7 +59,8 @@ def model_facts(fetched: Fetched, architectures: Architectures) -> ModelFacts:
         context=shapes.context,
         quantization=quantization(config),
         gated=bool(repository.gated) or repository.private,
-        **_sizes(repository.id, shapes),
+        config=essential(config, shapes),
+        **_sizes(shapes),
     )
 
 
@@ -84,15 +90,46 @@ def quantization(config: Config) -> str | None:
     return f"{method}-{found.get('bits') or 4}"[:40] if method in ("awq", "gptq") else method
 
 
-def _sizes(model: str, shapes: Shapes) -> Mapping[str, int | bool | None]:
+def essential(config: Config, shapes: Shapes) -> dict[str, object]:
+    """The fields without which the shapes would be others: what is worth keeping of a config of any size.
+
+    The parts within it (`text_config`, `vision_config`, `quantization_config`) are gone through in the same way.
+    """
+    kept: dict[str, object] = dict(config)
+    tried = 0
+    for path in _paths(config):
+        tried += 1
+        if tried <= MOST_FIELDS and read_config_json(fewer := _without(kept, path)) == shapes:
+            kept = fewer
+    if len(json.dumps(kept)) > LONGEST_CONFIG:
+        raise unusable(f"{CONFIG} has more fields that matter than any model's; it is not read.")
+    return kept
+
+
+def _paths(config: Config) -> Iterator[tuple[str, ...]]:
+    """Where the fields are: whole parts first, so that a part that does not matter goes at once."""
+    yield from ((name,) for name in config)
+    for name, part in config.items():
+        if isinstance(part, dict):
+            yield from ((name, inner) for inner in part)
+
+
+def _without(config: dict[str, object], path: tuple[str, ...]) -> dict[str, object]:
+    name, *inner = path
+    part = config.get(name)
+    if inner and isinstance(part, dict):
+        return {**config, name: {key: value for key, value in part.items() if key != inner[0]}}
+    return config if inner else {key: value for key, value in config.items() if key != name}
+
+
+def _sizes(shapes: Shapes) -> Mapping[str, int | bool | None]:
+    """The plain sizes that the catalogue has for every model; a model without attention has none of its heads."""
     attention, latent, experts = shapes.attention, shapes.latent, shapes.experts
-    if attention is None:
-        raise unusable(f"{model} has no attention in any layer, and this version does not size such models.")
     return {
         "layers": shapes.layers,
-        "heads": attention.heads,
-        "kv_heads": attention.kv_heads,
-        "head_dim": attention.head_dim,
+        "heads": attention.heads if attention else 1,
+        "kv_heads": attention.kv_heads if attention else 1,
+        "head_dim": attention.head_dim if attention else shapes.hidden,
         "hidden_size": shapes.hidden,
         "intermediate_size": max(shapes.intermediate, experts.width * experts.chosen if experts else 0) or None,
         "vocab_size": shapes.vocab,
