@@ -1,8 +1,9 @@
-"""`kaitobus preset add` from a hub to a file, as a person calls it."""
+"""`kaitobus preset add` and `kaitobus size` with a model of a hub, as a person calls them."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -27,7 +28,7 @@ async def kaitobus(hub: Hub, *arguments: str, token: str = "") -> tuple[int, str
     """The exit code, and what went to standard output and standard error."""
     environment = {**os.environ, "HF_ENDPOINT": hub.url} | ({"HF_TOKEN": token} if token else {})
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.cli.main", "preset", *arguments, env=environment,
+        sys.executable, "-m", "services.cli.main", *arguments, env=environment,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     async with asyncio.timeout(60):
@@ -39,7 +40,7 @@ async def test_a_model_is_added_at_its_commit(hub: Hub, tmp_path: Path) -> None:
     hub.add(single("Acme/Small-1B", gated="auto", tokens=frozenset({"hf_right"})))
     file = tmp_path / "models.yaml"
     file.write_text(files("presets").joinpath("models.yaml").read_text())
-    code, out, err = await kaitobus(hub, "add", "Acme/Small-1B", "--file", str(file), token="hf_right")
+    code, out, err = await kaitobus(hub, "preset", "add", "Acme/Small-1B", "--file", str(file), token="hf_right")
     assert (code, err) == (0, "")
     assert COMMIT in out
     found = parse_catalogue(file.read_text()).resolve("small-1b")
@@ -50,7 +51,7 @@ async def test_a_model_is_added_at_its_commit(hub: Hub, tmp_path: Path) -> None:
 
 async def test_it_can_be_looked_at_without_writing(hub: Hub) -> None:
     hub.add(single())
-    code, out, _ = await kaitobus(hub, "add", "acme/small-1b", "-f", "-")
+    code, out, _ = await kaitobus(hub, "preset", "add", "acme/small-1b", "-f", "-")
     assert code == 0
     assert "2.30 GiB of BF16" in out
     assert "- {id: acme/small-1b, revision: 0123456789abcdef" in out
@@ -59,9 +60,10 @@ async def test_it_can_be_looked_at_without_writing(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["add", "acme/nothing"], "has no model"),
-        (["add", "phi-4"], "organisation/model"),
-        (["show", "phi-44"], "Did you mean"),
+        (["preset", "add", "acme/nothing"], "has no model"),
+        (["preset", "add", "phi-4"], "organisation/model"),
+        (["preset", "show", "phi-44"], "Did you mean"),
+        (["size", "--config", "microsoft/phi-44", "--gpu-memory", "80GiB"], "Did you mean microsoft/phi-4"),
     ],
 )
 async def test_what_goes_wrong_is_a_sentence(hub: Hub, arguments: list[str], words: str) -> None:
@@ -69,3 +71,10 @@ async def test_what_goes_wrong_is_a_sentence(hub: Hub, arguments: list[str], wor
     assert code == 1
     assert words in err
     assert "Traceback" not in err
+
+
+async def test_a_model_of_the_hub_is_sized_by_its_id(hub: Hub) -> None:
+    hub.add(single())
+    code, out, err = await kaitobus(hub, "size", "--config", "acme/small-1b", "--gpu-memory", "22GiB", "-o", "json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["weights_gib"] == pytest.approx(2.3, rel=0.05)

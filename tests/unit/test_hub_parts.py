@@ -11,15 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.contracts.conditions import Reason
+from services.scheduler.architectures import load_architectures
+from services.scheduler.config_json import read_config_json
 from services.scheduler.hub.errors import HubError, retry_after
-from services.scheduler.hub.model_facts import quantization
+from services.scheduler.hub.fetch import Fetched
+from services.scheduler.hub.model_facts import model_facts, quantization
 from services.scheduler.hub.model_id import is_model_id
 from services.scheduler.hub.redirects import BadEndpoint, Endpoint
-from services.scheduler.hub.repository import weight_files
+from services.scheduler.hub.repository import Repository, weight_files
 from services.scheduler.hub.safetensors_header import BadHeader, Tensor, header_length, read_header
 from services.scheduler.hub.tokens import token_of
 from services.scheduler.hub.weights import OTHERS, WeightSum
+from tests.hub.models import COMMIT, LLAMA
 
+ARCHITECTURES = load_architectures()
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -192,3 +198,47 @@ class TestTokens:
 )
 def test_quantisation_has_the_catalogues_names(config: dict[str, object], name: str | None) -> None:
     assert quantization(config) == name  # type: ignore[arg-type]  # as JSON has it
+
+
+def fetched(config: dict[str, object]) -> Fetched:
+    total = WeightSum()
+    total.add([Tensor("w", "BF16", 2_471_628_800)])
+    repository = Repository(id="acme/small-1b", revision=COMMIT, files=())
+    return Fetched(repository=repository, config=config, weights=total.weights())
+
+
+WEIRD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*LLAMA, "x"]), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*LLAMA, "text_config", "quantization_config", "layer_types"]), WEIRD, max_size=4)
+)
+def test_whatever_is_in_a_config_there_are_facts_that_can_be_sized_or_a_plain_reason(change: dict[str, object]) -> None:
+    try:
+        facts = model_facts(fetched(LLAMA | change), ARCHITECTURES)
+    except HubError as error:
+        reason = error
+    else:
+        assert facts.shapes == read_config_json(LLAMA | change)
+        return
+    assert reason.reason is Reason.MODEL_NOT_SUPPORTED
+    assert reason.message.endswith((".", "?"))
+
+
+def test_of_a_config_only_what_counts_is_kept() -> None:
+    noise = {"id2label": {str(n): "x" * 50 for n in range(1000)}, "torch_dtype": "bfloat16", "bos_token_id": 1}
+    facts = model_facts(fetched(LLAMA | noise), ARCHITECTURES)
+    assert facts.config is not None
+    assert not facts.config.keys() & noise.keys()
+    assert facts.shapes.layers == 16
+
+
+def test_a_model_without_attention_is_sized_too() -> None:
+    mamba = {"architectures": ["MambaForCausalLM"], "model_type": "mamba", "hidden_size": 768, 
+             "num_hidden_layers": 24, "vocab_size": 50280, "state_size": 16, "conv_kernel": 4, "intermediate_size": 1536,
+             "time_step_rank": 48}  # fmt: skip
+    assert not model_facts(fetched(mamba), ARCHITECTURES).shapes.attends

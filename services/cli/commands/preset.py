@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from services.cli.errors import CliError
-
-if TYPE_CHECKING:
-    from services.scheduler.facts import ModelFacts
-    from services.scheduler.hub.fetch import Fetched
 
 preset = typer.Typer(help="Models of the catalogue: list and show them, or add one from the hub.", no_args_is_help=True)
 
@@ -52,53 +47,16 @@ def add(model: HubModel, revision: Revision = None, file: To = None) -> None:
     The hub is that of HF_ENDPOINT; HF_TOKEN opens gated models.
     """
     from services.cli.connect import run
+    from services.cli.hub import hub_model
     from services.cli.preset_file import add_entry, entry
 
-    facts, note = run(_read(model, revision))
+    facts, note = run(hub_model(model, revision))
     if file == "-":
         typer.echo("\n".join([f"# {note}", *entry(facts)]))
         return
     path = Path(file) if file else Path(str(files("presets").joinpath("models.yaml")))
     _write(path, add_entry(_text(path), facts, note))
     typer.echo(f"{facts.id} at commit {facts.revision} is in {path}: {facts.weights_gib:g} GiB of weights.")
-
-
-async def _read(model: str, revision: str | None) -> tuple[ModelFacts, str]:
-    from services.chassis.settings import from_environment
-    from services.scheduler.architectures import load_architectures
-    from services.scheduler.hub.client import HubClient
-    from services.scheduler.hub.errors import HubError
-    from services.scheduler.hub.fetch import fetch
-    from services.scheduler.hub.model_facts import model_facts
-    from services.scheduler.hub.model_id import is_model_id
-    from services.scheduler.hub.redirects import BadEndpoint
-    from services.scheduler.hub.settings import HubSettings
-
-    if not is_model_id(model):
-        raise CliError(f"{model!r} is no id of a model on the hub: write it as organisation/model.")
-    settings = from_environment(HubSettings)
-    try:
-        async with HubClient(settings.hf_endpoint) as hub:
-            fetched = await fetch(hub, model, revision, settings.hf_token)
-            return model_facts(fetched, load_architectures()), _note(fetched, hub.address)
-    except HubError as error:
-        raise CliError(_here(error.message)) from error
-    except BadEndpoint as error:
-        raise CliError(str(error)) from error
-
-
-def _here(message: str) -> str:
-    """The words for a Workspace as they are for whoever is at a command line: the token is in the environment."""
-    secret = "a secret with a token (key HF_TOKEN) in presetOptions.modelAccessSecret"
-    return message.replace(f"name {secret}", "put a token into HF_TOKEN").replace(
-        "the secret in presetOptions.modelAccessSecret", "HF_TOKEN"
-    )
-
-
-def _note(fetched: Fetched, hub: str) -> str:
-    """Where the facts come from, and what the weights are made of."""
-    types = ", ".join(f"{size / 2**30:.2f} GiB of {dtype}" for dtype, size in fetched.weights.by_dtype.items())
-    return f"Read from {hub} on {datetime.now(UTC).date().isoformat()}: {types}."
 
 
 def _text(path: Path) -> str:

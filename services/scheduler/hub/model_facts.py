@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from math import ceil
 from typing import Final
 
@@ -96,10 +97,8 @@ def essential(config: Config, shapes: Shapes) -> dict[str, object]:
     The parts within it (`text_config`, `vision_config`, `quantization_config`) are gone through in the same way.
     """
     kept: dict[str, object] = dict(config)
-    tried = 0
-    for path in _paths(config):
-        tried += 1
-        if tried <= MOST_FIELDS and read_config_json(fewer := _without(kept, path)) == shapes:
+    for path in islice(_paths(config), MOST_FIELDS):
+        if read_config_json(fewer := _without(kept, path)) == shapes:
             kept = fewer
     if len(json.dumps(kept)) > LONGEST_CONFIG:
         raise unusable(f"{CONFIG} has more fields that matter than any model's; it is not read.")
