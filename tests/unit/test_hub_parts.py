@@ -238,7 +238,8 @@ def test_of_a_config_only_what_counts_is_kept() -> None:
 
 
 def test_a_model_without_attention_is_sized_too() -> None:
-    mamba = {"architectures": ["MambaForCausalLM"], "model_type": "mamba", "hidden_size": 768, 
-             "num_hidden_layers": 24, "vocab_size": 50280, "state_size": 16, "conv_kernel": 4, "intermediate_size": 1536,
-             "time_step_rank": 48}  # fmt: skip
+    mamba: dict[str, object] = {
+        "architectures": ["MambaForCausalLM"], "model_type": "mamba", "hidden_size": 768, "num_hidden_layers": 24,
+        "vocab_size": 50280, "state_size": 16, "conv_kernel": 4, "intermediate_size": 1536, "time_step_rank": 48,
+    }  # fmt: skip
     assert not model_facts(fetched(mamba), ARCHITECTURES).shapes.attends
