@@ -69,14 +69,23 @@ class Setting:
             while isinstance(again := await self.scheduler.on_workspace(state), Again) and again.after < 2:
                 await asyncio.sleep(again.after)
 
-    async def condition(self) -> Condition:
-        report = await self.bus.newest(Report, subjects.report(ServiceName.SCHEDULER, "default", "w"))
-        assert report is not None
-        return report.conditions[0]
+    async def told(self, reason: Reason) -> Condition:
+        """The condition, once it has that reason: what is published takes a moment to be read."""
+        async with asyncio.timeout(20):
+            while True:
+                report = await self.bus.newest(Report, subjects.report(ServiceName.SCHEDULER, "default", "w"))
+                if report is not None and report.conditions[0].reason == reason:
+                    return report.conditions[0]
+                await asyncio.sleep(0.02)
 
-    async def plan(self) -> Plan | None:
-        state = await self.bus.newest(PlanState, subjects.plan("default", "w"))
-        return state.plan if state else None
+    async def plan(self, revision: int = 1) -> Plan:
+        """The plan of that revision, once it is there."""
+        async with asyncio.timeout(20):
+            while True:
+                state = await self.bus.newest(PlanState, subjects.plan("default", "w"))
+                if state is not None and state.plan.revision == revision:
+                    return state.plan
+                await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -112,14 +121,13 @@ async def test_it_is_pending_at_once_and_planned_when_the_facts_are_there(settin
     state = workspace()
     await setting.bus.publish(state)
     assert isinstance(await setting.scheduler.on_workspace(state), Again)
-    assert (await setting.condition()).reason == Reason.MODEL_FACTS_PENDING
+    await setting.told(Reason.MODEL_FACTS_PENDING)
     hub.go_on.set()
     await setting.apply(state)
     plan = await setting.plan()
-    assert plan is not None
     assert plan.model is not None
     assert (plan.model.id, plan.model.revision, plan.model.weights_gib) == (MODEL, COMMIT, 2.3)
-    assert (await setting.condition()).reason == Reason.PLANNED
+    await setting.told(Reason.PLANNED)
 
 
 async def test_a_plan_that_is_made_anew_stays_at_its_commit(setting: Setting, hub: Hub) -> None:
@@ -127,12 +135,9 @@ async def test_a_plan_that_is_made_anew_stays_at_its_commit(setting: Setting, hu
     await setting.apply(workspace())
     first = await setting.plan()
     hub.repos[MODEL].commit, hub.repos[MODEL].older = OTHER_COMMIT, frozenset({COMMIT})
-    assert first is not None
     fresh = Setting(setting.bus, hub.url)  # a scheduler that knows nothing but the plan
     await fresh.apply(workspace(generation=2, count=2, plan=first))
-    second = await setting.plan()
-    assert second is not None
-    assert second.revision == 2
+    second = await setting.plan(revision=2)
     assert second.model is not None
     assert second.model.revision == COMMIT
     await fresh.book.close()
@@ -144,9 +149,9 @@ async def test_a_plan_stands_while_the_hub_is_gone(setting: Setting, hub: Hub) -
     plan = await setting.plan()
     lost = Setting(setting.bus, "http://127.0.0.1:9")
     await lost.apply(workspace(plan=plan))
-    assert (await lost.condition()).reason == Reason.PLANNED
+    await lost.told(Reason.PLANNED)
     await lost.apply(workspace(generation=2, count=2, plan=plan))
-    assert (await lost.condition()).reason == Reason.HUB_UNAVAILABLE
+    await lost.told(Reason.HUB_UNAVAILABLE)
     assert await lost.plan() == plan, "what was planned before goes on"
     await lost.book.close()
 
@@ -154,12 +159,10 @@ async def test_a_plan_stands_while_the_hub_is_gone(setting: Setting, hub: Hub) -
 async def test_a_secret_opens_a_gated_model_and_its_token_is_in_no_message(setting: Setting, hub: Hub) -> None:
     hub.add(single(MODEL, gated="manual", tokens=frozenset({"hf_right"})))
     await setting.apply(workspace())
-    refused = await setting.condition()
-    assert refused.reason == Reason.MODEL_ACCESS_DENIED
+    refused = await setting.told(Reason.MODEL_ACCESS_DENIED)
     assert "presetOptions.modelAccessSecret" in refused.message
     await setting.apply(workspace(secret="right", generation=2))
     plan = await setting.plan()
-    assert plan is not None
     assert plan.model is not None
     assert plan.model.token_secret == "right"
     assert "gated" not in " ".join(plan.warnings)
@@ -172,11 +175,11 @@ async def test_a_slip_in_a_name_of_the_catalogue_is_told_though_the_hub_is_gone(
     await bus.offer(Offers(provider="acme", offers=(OFFER,), published_at=datetime.now(UTC)))
     lost = Setting(bus, "http://127.0.0.1:9")
     await lost.apply(workspace("microsoft/phi-4-mini-instuct"))
-    assert "Did you mean microsoft/phi-4-mini-instruct" in (await lost.condition()).message
+    assert "Did you mean microsoft/phi-4-mini-instruct" in (await lost.told(Reason.HUB_UNAVAILABLE)).message
     await lost.book.close()
 
 
 async def test_the_catalogue_asks_no_hub(setting: Setting, hub: Hub) -> None:
     await setting.apply(workspace("phi-3-mini-4k-instruct"))
-    assert (await setting.condition()).reason == Reason.PLANNED
+    await setting.told(Reason.PLANNED)
     assert hub.seen == []
