@@ -27,10 +27,6 @@ class Outdated(Exception):
     """A compare-and-set publish lost: somebody wrote first. Read again and decide anew."""
 
 
-class Poison(Exception):
-    """Raised for a message that no retry can make readable."""
-
-
 class UnreadableObject(Exception):
     """Raised when a handler meets something else than its message that it cannot read. It is tried again."""
 
@@ -61,7 +57,7 @@ Settlement = Ack | Nak | DeadLetter
 
 def settle(result: object, error: Exception | None, failures: int) -> Settlement:
     """Decide by what the handler returned or raised; `failures` counts the failed tries in a row before."""
-    if isinstance(error, (ValidationError, Poison)):
+    if isinstance(error, ValidationError):
         return DeadLetter(error=readable(error), error_type=type(error).__name__)
     if isinstance(error, Outdated):
         return Nak(jittered(0.05), failed=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections import OrderedDict
@@ -20,7 +19,7 @@ from faststream.nats.message import NatsMessage
 from nats.aio.msg import Msg
 
 from services.chassis.metrics import Metrics
-from services.chassis.settle import Ack, DeadLetter, Nak, Poison, Settlement, readable, settle
+from services.chassis.settle import Ack, DeadLetter, Nak, Settlement, readable, settle
 from services.chassis.topology import ACK_WAIT
 from services.contracts.subjects import Stream, dead_letter
 
@@ -157,13 +156,7 @@ async def _kept(message: NatsMessage) -> AsyncIterator[None]:
 
 
 async def _attempt(call_next: Next, message: NatsMessage) -> tuple[object, Exception | None]:
-    """Call the handler; a body that is no JSON is poison before it gets there."""
-    try:
-        json.loads(message.body)
-    except ValueError as error:
-        return None, Poison(f"not JSON: {error}")
-    except RecursionError:
-        return None, Poison("JSON that is nested too deep to be read")
+    """Call the handler."""
     try:
         return await call_next(message), None
     except Exception as error:

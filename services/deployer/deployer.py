@@ -22,7 +22,9 @@ from services.chassis.kube import (
     NotFound,
     ObjectRef,
     dig_str,
+    take_over,
 )
+from services.chassis.lull import Lull
 from services.chassis.settle import Again
 from services.contracts import subjects
 from services.contracts.messages import PlanState, Report
@@ -45,8 +47,12 @@ MEMORY_AGAIN: Final = 5.0
 LOG_LINES: Final = 8
 APPLIED_FOR: Final = 60.0
 """Seconds in which objects that were applied are not applied again when their plan is looked at."""
+WORKLOADS_AT_ONCE: Final = 16
 SERVICES_AT_ONCE: Final = 2
 """The API server gives out cluster addresses from one record. Asked for many at once, it tries again and again."""
+QUIET: Final = 0.1
+WAIT_FOR_QUIET: Final = 1.0
+"""Services wait until so many seconds have passed without a new workload, but no longer than that."""
 
 
 class Deployer:
@@ -66,7 +72,9 @@ class Deployer:
         self._memories = memories
         self._otlp_endpoint = otlp_endpoint
         self._applied: dict[Key, tuple[PlanState, float]] = {}
+        self._workloads = asyncio.Semaphore(WORKLOADS_AT_ONCE)
         self._services = asyncio.Semaphore(SERVICES_AT_ONCE)
+        self._lull = Lull(quiet=QUIET, at_most=WAIT_FOR_QUIET)
 
     async def on_plan(self, state: PlanState) -> Again | None:
         """A plan has come, or is looked at again.
@@ -120,10 +128,9 @@ class Deployer:
     async def _deploy(self, state: PlanState, last: Last[Report]) -> Again | None:
         if self._applied_just_now(state):
             return await self._report(state, last)
-        if await self._occupied(state):
-            return Again(SOON)
         try:
-            await self._apply(state)
+            if not await self._apply(state):
+                return Again(SOON)
         except NotFound as error:
             log.info("not deployed, the namespace is gone: %s", error)
             return None
@@ -138,26 +145,43 @@ class Deployer:
         applied, at = self._applied.get(state.key, (None, 0.0))
         return applied == state and asyncio.get_running_loop().time() - at < APPLIED_FOR
 
-    async def _apply(self, state: PlanState) -> None:
-        """First the workload, whose start takes longest, then the Services that lead to it."""
+    async def _apply(self, state: PlanState) -> bool:
+        """First the workload, whose start takes longest, then the Services. False while the name is not free."""
         *services, workload = render(state, self._images, self._otlp_endpoint)
-        await self._kube.apply(workload, manager=MANAGER)
+        async with self._workloads:
+            if not (await self._created(workload) or await self._changed(state, workload)):
+                return False
+        await self._lull.wait()
         async with self._services:
             for service in services:
                 await self._kube.apply(service, manager=MANAGER)
+        return True
 
-    async def _occupied(self, state: PlanState) -> bool:
-        """Whether the name is still taken by an earlier workspace's StatefulSet, which is on its way out."""
-        found = await self._kube.get(ObjectRef(STATEFULSETS, state.name, state.namespace))
-        if found is None:
+    async def _created(self, workload: JsonObject) -> bool:
+        """Make the workload, unless there is one of that name: mostly there is none, and to ask costs as much again."""
+        self._lull.hurry()
+        try:
+            await self._kube.create(STATEFULSETS, workload, manager=MANAGER)
+        except Conflict:
             return False
-        if dig_str(found, "metadata", "deletionTimestamp"):
-            return True
+        finally:
+            self._lull.hurry()
+        return True
+
+    async def _changed(self, state: PlanState, workload: JsonObject) -> bool:
+        """Bring the workload that is there to the plan. False if it is an earlier workspace's, on its way out."""
+        ref = ObjectRef(STATEFULSETS, state.name, state.namespace)
+        found = await self._kube.get(ref)
         owner = dig_str(found, "metadata", "labels", LABEL_OWNER_UID)
+        if dig_str(found, "metadata", "deletionTimestamp"):
+            return False
         if owner and owner != state.uid:
-            await self._delete(ObjectRef(STATEFULSETS, state.name, state.namespace), owner)
-            return True
-        return False
+            await self._delete(ref, owner)
+            return False
+        if found:
+            await take_over(self._kube, ref, found, manager=MANAGER)
+        await self._kube.apply(workload, manager=MANAGER)
+        return True
 
     async def _report(self, state: PlanState, last: Last[Report]) -> Again | None:
         pods = await self._pods(state)

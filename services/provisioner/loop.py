@@ -36,6 +36,8 @@ PASS_SECONDS: Final = 25.0
 """A pass that takes longer is given up, and begun anew."""
 RESTING: Final = 0.75 * STEADY
 """A demand that the bus shows again only after so many seconds is at rest."""
+NODES_SETTLE: Final = 0.1
+"""Seconds after which a changed node is looked at: Kubernetes writes several times on each one that is new."""
 NOT_YET: Final = 0.5
 """Seconds to wait for what must be known before the first pass."""
 
@@ -63,7 +65,7 @@ class Loop:
         self._deadlines = deadlines
         self._actor = Actor(provider, nodes, refusals)
         self._moved: KeyedQueue[Key] = KeyedQueue()
-        nodes.changed = self._moved.add
+        nodes.changed = lambda key: self._moved.add(key, after=NODES_SETTLE)
         self._resting: set[Key] = set()
         self.locks = KeyLocks()
         """Held, by namespace and name, while somebody changes a workspace's machines."""

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 BUS_RETRY: Final = 0.5
 CLOUD_RETRY: Final = 5.0
 """Seconds until the next try, by who did not answer."""
+BETWEEN: Final = 1.0
+"""Seconds between two publications, however fast machines come and go."""
 STALE: Final = 60.0
 """Offers that were published longer ago than this, in seconds, make the process unready."""
 
@@ -48,6 +50,7 @@ class OfferPublisher:
             raise_if_cancelled()
             wait = await self._publish()
             if wait is None:
+                await asyncio.sleep(min(BETWEEN, self._every))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), self._every)
             else:

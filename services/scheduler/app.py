@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 from services.chassis.service import Service, run
 from services.chassis.settings import Settings, from_environment
@@ -19,12 +20,20 @@ from services.scheduler.hub.tokens import SecretTokens
 from services.scheduler.known_skus import load_known_skus
 from services.scheduler.scheduler import Scheduler
 
+PLANNING: Final = 128
+"""Workspaces that are planned side by side. Most of them wait for a lull to say so."""
+
 
 async def wire(service: Service) -> None:
     """Add what the scheduler does to a service."""
     scheduler = Scheduler(service.bus, load_catalogue(), load_known_skus(), _book(service))
     service.bus.handle(
-        WorkspaceState, Stream.WORKSPACES, "scheduler-workspaces", f"{PREFIX}.workspace.>", scheduler.on_workspace
+        WorkspaceState,
+        Stream.WORKSPACES,
+        "scheduler-workspaces",
+        f"{PREFIX}.workspace.>",
+        scheduler.on_workspace,
+        workers=PLANNING,
     )
     service.bus.handle(Report, Stream.REPORTS, "scheduler-reports", f"{PREFIX}.report.>", scheduler.on_report)
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from services.chassis.bus import Bus, Last
 from services.chassis.key_locks import KeyLocks
+from services.chassis.lull import Lull
 from services.chassis.settle import Again, Outdated
 from services.contracts import subjects
 from services.contracts.conditions import Condition
@@ -34,6 +35,10 @@ from services.scheduler.release import Release, release
 log = logging.getLogger(__name__)
 
 SOON: Final = 1.0
+QUIET: Final = 0.1
+WAIT_FOR_QUIET: Final = 0.75
+"""The report that all went well waits until so many seconds have passed without a new plan, but no longer than that:
+the plan itself is on its way, and two services read each report."""
 OFFERS_FOR: Final = 1.0
 """Seconds for which a reading of the offers serves all workspaces."""
 
@@ -67,6 +72,7 @@ class Scheduler:
         self._known = known
         self._offers = OfferBook(bus)
         self._locks = KeyLocks()
+        self._lull = Lull(quiet=QUIET, at_most=WAIT_FOR_QUIET)
 
     async def on_workspace(self, state: WorkspaceState) -> Again | None:
         """What a user wants has changed, or is looked at again."""
@@ -124,11 +130,14 @@ class Scheduler:
             await self._publish_plan(_plan_state(state, decision.plan), last)
             for demand in demands_for(state, decision.plan):
                 await self._demand(demand)
+        if decision.condition.is_true:  # what went wrong is told at once
+            await self._lull.wait()
         await self._report(state, decision.plan, decision.condition, decision.next_step)
         return Again(decision.again) if decision.again else None
 
     async def _publish_plan(self, wanted: PlanState, last: Last[PlanState]) -> None:
         if last.message != wanted:
+            self._lull.hurry()
             await self._bus.publish(wanted, expect=last.sequence)
 
     async def _demand(self, wanted: Demand) -> None:

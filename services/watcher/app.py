@@ -17,6 +17,7 @@ from pydantic import Field
 from services.chassis.coalesce import Coalesce
 from services.chassis.health import Check
 from services.chassis.kube import WORKSPACES, EventRecorder, KubeClient, Lease, ListWatch, Terms
+from services.chassis.lull import Lull
 from services.chassis.service import Service, run
 from services.chassis.settings import Settings, from_environment
 from services.chassis.topology import Topology
@@ -32,7 +33,11 @@ STATUS_PAUSE: Final = 0.25
 """Seconds in which what is said of a workspace is gathered into one status."""
 STATUS_AT_ONCE: Final = 4
 """Statuses that are written side by side: in a burst, they must not keep the API server from the workloads."""
-WAITING_FOR_STATUS: Final = 32
+QUIET: Final = 0.4
+WAIT_FOR_QUIET: Final = 1.0
+"""Statuses wait until so many seconds have passed without a plan, but no longer than that. To write one costs the
+API server as much as three workloads."""
+WAITING_FOR_STATUS: Final = 128
 STALE_AFTER: Final = 90.0
 """Seconds after which a silent watch counts as broken; the API server sends bookmarks about every 60 s."""
 
@@ -60,9 +65,12 @@ async def wire(service: Service) -> None:
     lease = Lease(kube, settings.lease_name, settings.lease_namespace, terms=Terms.lasting(settings.lease_seconds))
     leader = Leader(service, settings, publisher, lease)
 
-    looks = Coalesce(writer.on_message, pause=STATUS_PAUSE, at_once=STATUS_AT_ONCE)
+    lull = Lull(quiet=QUIET, at_most=WAIT_FOR_QUIET)
+    looks = Coalesce(writer.on_message, pause=STATUS_PAUSE, at_once=STATUS_AT_ONCE, lull=lull)
 
     async def on_message(message: Message) -> None:
+        if isinstance(message, PlanState):
+            lull.hurry()  # the deployer is making its workload now, and perhaps more plans follow
         await looks.ask(message if is_release(message) else identity(message))
 
     service.bus.handle(

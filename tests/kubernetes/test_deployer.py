@@ -89,6 +89,9 @@ class Planner:
         found = await self.client.list(SERVICES, namespace=self.namespace)
         return {dig_str(obj, "metadata", "name") for obj in found.items}
 
+    async def has_its_services(self) -> bool:
+        return await self.services() == {"w", "w-headless"}
+
     async def pods(self) -> list[JsonObject]:
         return (await self.client.list(PODS, namespace=self.namespace)).items
 
@@ -134,11 +137,7 @@ async def test_a_plan_becomes_objects_and_a_report(planner: Planner, nats_server
         await planner.publish(plan())
         found = await eventually(planner.stateful_set)
         assert dig(found, "spec", "replicas") == 1
-
-        async def has_its_services() -> bool:
-            return await planner.services() == {"w", "w-headless"}
-
-        await eventually(has_its_services)
+        await eventually(planner.has_its_services)
         report = await eventually(lambda: planner.reported(Reason.INFERENCE_PENDING_NODES))
         assert report is not None
         assert (report.uid, report.plan_revision, report.endpoint) == (planner.uid, 1, None)
@@ -219,6 +218,7 @@ async def test_the_same_plan_again_changes_nothing(planner: Planner, nats_server
     async with running("deployer", wire, nats_server):
         await planner.publish(plan())
         await eventually(lambda: planner.reported(Reason.INFERENCE_PENDING_NODES))
+        await eventually(planner.has_its_services)
         before = await generations(planner)
     async with running("deployer", wire, nats_server):
         await planner.bus.js.publish(
@@ -291,6 +291,28 @@ async def test_a_template_of_the_users_own_runs_on_the_nodes_of_the_plan(
         assert dig(dig_dicts(pod, "spec", "containers")[0], "env") == [{"name": "A", "value": "1"}]
 
 
+async def test_what_a_new_plan_leaves_out_goes_and_what_others_added_stays(
+    planner: Planner, nats_server: NatsServer
+) -> None:
+    def pod(variable: str) -> JsonObject:
+        return {"spec": {"containers": [{"name": "o", "image": "o:1", "env": [{"name": variable, "value": "1"}]}]}}
+
+    async with running("deployer", wire, nats_server):
+        await planner.publish(plan(workload=Workload.TEMPLATE, template=pod("A")))
+        await eventually(planner.stateful_set)
+        await planner.client.merge_patch(
+            ObjectRef(STATEFULSETS, "w", planner.namespace), {"metadata": {"annotations": {"theirs": "kept"}}}
+        )
+        await planner.publish(plan(2, workload=Workload.TEMPLATE, template=pod("B")))
+
+        async def has_only_b() -> bool:
+            (container,) = dig_dicts(await planner.stateful_set(), "spec", "template", "spec", "containers")
+            return dig(container, "env") == [{"name": "B", "value": "1"}]
+
+        await eventually(has_only_b)
+        assert dig(await planner.stateful_set(), "metadata", "annotations", "theirs") == "kept"
+
+
 async def test_tuning_makes_no_object_and_says_so(planner: Planner, nats_server: NatsServer) -> None:
     async with running("deployer", wire, nats_server):
         await planner.publish(plan(workload=Workload.TUNING))
@@ -324,6 +346,7 @@ async def test_the_api_server_restarts_and_the_whole_bus_is_wiped(
     async with running("deployer", wire, nats_server):
         await planner.publish(plan())
         await eventually(lambda: planner.reported(Reason.INFERENCE_PENDING_NODES))
+        await eventually(planner.has_its_services)
         before = await generations(planner)
         await control_plane.restart("kube-apiserver")
         await nats_server.wipe()

@@ -42,6 +42,7 @@ from services.chassis.kube.objects import (
     dig_list,
     dig_str,
 )
+from services.chassis.kube.ownership import take_over
 from services.chassis.kube.reflector import Change, Deleted, Synced, Upsert
 from services.chassis.kube.watch_stream import Idle, WatchEvent
 
@@ -92,4 +93,5 @@ __all__ = [
     "dig_int",
     "dig_list",
     "dig_str",
+    "take_over",
 ]

@@ -111,10 +111,15 @@ class KubeClient:
                 return ObjectList(items, dig_str(page, "metadata", "resourceVersion"))
             query = query | {"continue": token}
 
-    async def create(self, resource: Resource, obj: JsonObject) -> JsonObject:
-        """Create an object. Raises `Conflict` with reason "AlreadyExists" when the name is taken."""
+    async def create(self, resource: Resource, obj: JsonObject, *, manager: str | None = None) -> JsonObject:
+        """Create an object. Raises `Conflict` with reason "AlreadyExists" when the name is taken.
+
+        It costs the API server about two thirds of `apply`. Who wants to `apply` to it later names the `manager`
+        here and calls `ownership.take_over` before.
+        """
         path = resource.path(dig_str(obj, "metadata", "namespace") or None)
-        return await self._call(Request("POST", path, {}, obj), idempotent=False)
+        query = {"fieldManager": manager} if manager else {}
+        return await self._call(Request("POST", path, query, obj), idempotent=False)
 
     async def apply(
         self, obj: JsonObject, *, manager: str, force: bool = True, subresource: str | None = None
