@@ -39,7 +39,7 @@ test-chaos: $(READY) ## kill things, nothing is lost
 $(TIERS:%=test-%): test-%:
 	@if [ -d tests/$* ]; then echo "== tests/$*"; $(BIN)/python -m pytest tests/$*; fi
 
-bench: $(READY) ## print the figures: bus hop, apply to workload, memory, time to the answer
+bench: $(READY) ## print the figures: bus hop, apply to workload, memory, provisioner, time to the answer
 	@$(BIN)/python -m tests.bench
 
 lint: $(READY) ## ruff, mypy, import contracts

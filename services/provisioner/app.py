@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -19,10 +20,14 @@ from services.provisioner.loop import Loop
 from services.provisioner.measured import Measured
 from services.provisioner.nodes import Nodes
 from services.provisioner.offers import OfferPublisher
-from services.provisioner.provider import Background, Provider
+from services.provisioner.polling import Polling
+from services.provisioner.provider import Background, Provider, Watching
 from services.provisioner.refusals import Refusals
 from services.provisioner.registry import Context, UnknownProvider, find
 from services.provisioner.settings import ProvisionerSettings
+
+FOLLOWERS: Final = 8
+"""Changes that are looked at at the same time, beside what the bus shows."""
 
 
 async def wire(service: Service, settings: ProvisionerSettings) -> None:
@@ -37,15 +42,18 @@ async def wire(service: Service, settings: ProvisionerSettings) -> None:
         raise UnknownProvider(f"{inner.name} serves under that name alone: unset KAITOBUS_PROVIDER_NAME")
     provider = _guarded(inner, service, settings)
     offers = OfferPublisher(service.bus, provider, settings.offer_seconds)
-    loop = Loop(service.bus, provider, nodes, offers, Refusals(settings.pauses), settings.deadlines)
+    watching = inner if isinstance(inner, Watching) else Polling(provider)
+    polling = watching if isinstance(watching, Polling) else None
+    loop = Loop(service.bus, provider, nodes, offers, Refusals(settings.pauses), settings.deadlines, polling)
     collector = Collector(service.bus, kube, provider, nodes, loop.locks, settings)
 
     name = provider.name
     service.bus.handle(Demand, Stream.DEMANDS, provisioner_consumer(name), f"{PREFIX}.demand.{name}.>", loop.handle)
     service.tasks += [
         nodes.run,
-        loop.follow_nodes,
-        loop.follow_nodes,
+        *[loop.follow] * FOLLOWERS,
+        functools.partial(loop.look_at_all, service.connected),
+        functools.partial(watching.watch, loop.look),
         functools.partial(offers.run, service.connected),
         functools.partial(collector.run, service.connected),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -10,6 +11,8 @@ from typing import TypeVar
 from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.offers import Offer
 from services.provisioner.provider import Instance, InstanceSpec, Key, Provider
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -60,3 +63,10 @@ class Bounded:
             except TimeoutError as error:
                 text = f"{self.name} did not answer to {verb} within {self._seconds:g} s"
                 raise ProviderError(FailureCode.TIMEOUT, text) from error
+            except ProviderError:
+                raise
+            except Exception as error:
+                # A provider may be anybody's. Its mistake is told to who is waiting, and to nobody else.
+                log.exception("the provider has made a mistake", extra={"provider": self.name, "call": verb})
+                text = f"{self.name} made a mistake at {verb} (its log has more): {type(error).__name__}"
+                raise ProviderError(FailureCode.INTERNAL, text) from error

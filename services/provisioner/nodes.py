@@ -51,17 +51,24 @@ class Nodes:
         """Follow the nodes until cancelled."""
         async with aclosing(self._watch.events()) as events:
             async for event in events:
-                if isinstance(event, Synced):
-                    continue
-                before = self._by_name.get(event.ref.name)
-                if isinstance(event, Upsert):
-                    self.remember(event.obj)
-                else:
-                    self.forget(event.ref.name)
-                after = self._by_name.get(event.ref.name)
-                key = workspace_of(event.obj)
-                if self.synced and all(key) and (before and facts(before)) != (after and facts(after)):
-                    self.changed(key)
+                if not isinstance(event, Synced):
+                    self.notice(event.obj, gone=not isinstance(event, Upsert))
+
+    def notice(self, node: JsonObject, *, gone: bool = False) -> None:
+        """Take in what befell a node, and say so if it is not as it was.
+
+        Whoever acts a machine uses this for what he writes: the watch brings nothing new after it.
+        """
+        name, key = dig_str(node, "metadata", "name"), workspace_of(node)
+        before = self._by_name.get(name)
+        if gone:
+            self.forget(name)
+        else:
+            self.remember(node)
+        # What a pass itself has deleted is gone only now, and no news by what is known.
+        news = gone or before is None or facts(before) != facts(node)
+        if self.synced and all(key) and news:
+            self.changed(key)
 
     def all(self) -> Iterable[JsonObject]:
         """All nodes of the provider."""
@@ -104,7 +111,7 @@ class Nodes:
         self.forget(name)
 
     def remember(self, node: JsonObject) -> None:
-        """Take in a node that was read or written."""
+        """Take in a node that was read or written, by one who knows what to do about it."""
         name = dig_str(node, "metadata", "name")
         self.forget(name)
         self._by_name[name] = node

@@ -53,19 +53,21 @@ def is_orphan(owner: Owner, provider: str, workspace: JsonObject | None, demand:
 
 
 class Sightings:
-    """Orphans of the last look. Only one that is seen twice in a row, and that is no newborn, is taken."""
+    """Orphans of the last looks. Only one that is seen twice in a row, and that is no newborn, is taken.
+
+    Its age is how long it has been seen, by our own clock: the cloud's may be wrong by more than the grace period.
+    """
 
     def __init__(self, grace: timedelta) -> None:
         self._grace = grace
-        self._seen: frozenset[Candidate] = frozenset()
+        self._seen: dict[tuple[str, Owner], datetime] = {}
 
     def confirm(self, orphans: Iterable[Candidate], now: datetime) -> list[Candidate]:
         """Those to take down now."""
-        seen = {(c.name, c.owner) for c in self._seen}
-        found = frozenset(orphans)
-        self._seen = found
-        return [c for c in found if (c.name, c.owner) in seen and now - c.created_at >= self._grace]
+        before, found = self._seen, {(c.name, c.owner): c for c in orphans}
+        self._seen = {key: before.get(key, now) for key in found}
+        return [c for key, c in found.items() if key in before and now - before[key] >= self._grace]
 
     def forget(self) -> None:
         """Begin anew: what was seen before a blackout does not count."""
-        self._seen = frozenset()
+        self._seen = {}

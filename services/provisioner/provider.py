@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -123,6 +124,20 @@ class Background(Protocol):
 
     async def problem(self) -> str | None:
         """What keeps it from working, in a sentence; None if nothing does."""
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """What a provider may have beside: its cloud tells it of changes, so that nobody needs to ask.
+
+    A provider without it is asked what it has, once for all workspaces, every few seconds while anything is awaited.
+    """
+
+    async def watch(self, changed: Callable[[Key], None], /) -> None:
+        """Call `changed` with each workspace whose machines are not as they were, until cancelled. Never raises.
+
+        Once too often does no harm. Nodes that carry the provider's label are watched by the loop itself.
+        """
 
 
 def instance_name(provider: str, uid: str, index: int) -> str:

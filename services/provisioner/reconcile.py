@@ -16,8 +16,15 @@ from services.provisioner.view import Deadlines, View
 
 STEADY: Final = 60.0
 """Seconds until a demand that is met is looked at again."""
+UNTOLD: Final = 30.0
+"""The same for one that is not, and of which no change is told: to make up for what was missed."""
+BARE: Final = 5.0
+"""The same while a node is awaited whose name is known."""
+TROUBLED: Final = 5.0
+"""The same after something that did not work, and that says nothing of when it will."""
 SOONEST: Final = 1.0
-SLOWEST: Final = 10.0
+SLOWEST: Final = 3.0
+"""Seconds between two questions to a cloud that does not tell of changes: a fault is to be seen within 5."""
 
 
 class Loss(Contract):
@@ -91,12 +98,10 @@ def _loss(view: View, instance: Instance, now: datetime, deadlines: Deadlines) -
             return None
         text = f"node {node.name} {view.lacking(node)} since {node.not_ready_since:%H:%M:%S} UTC"
         return Loss(instance=instance, failure=_failure(FailureCode.TIMEOUT, text, instance))
-    if now < deadlines.of(instance):
+    if now < view.deadline(instance, deadlines):
         return None
-    creating = instance.state is InstanceState.CREATING
-    limit = deadlines.launch if creating else deadlines.registration
-    did = "launch" if creating else "join the cluster as a node"
-    text = f"{instance.name} did not {did} within {_minutes(limit)}"
+    did = "launch" if instance.state is InstanceState.CREATING else "join the cluster as a node"
+    text = f"{instance.name} did not {did} within {_minutes(deadlines.of(instance) - instance.created_at)}"
     return Loss(instance=instance, failure=_failure(FailureCode.TIMEOUT, text, instance))
 
 
@@ -105,20 +110,48 @@ def is_refused(refusal: Failure | None, now: datetime) -> bool:
     return refusal is not None and (refusal.retry_at is None or now < refusal.retry_at)
 
 
-def look_again(view: View, now: datetime) -> float | None:
-    """Seconds until the demand is looked at again; None when nothing is left to do for good."""
+def look_again(view: View, now: datetime, deadlines: Deadlines) -> float | None:
+    """Seconds until the demand is looked at again though no change was told; None when all is done for good."""
     if view.released:
         return None
     if view.failure and view.failure.retry_at:
         return min(STEADY, max(SOONEST, (view.failure.retry_at - now).total_seconds()))
-    if view.demand.nodes == 0:
-        return SOONEST
-    waiting = [i.created_at for i in view.instances if not view.is_ready(i)]
-    if not waiting and len(view.kept) == view.demand.nodes and not view.stray_nodes:
+    if view.trouble:
+        return TROUBLED
+    if is_met(view):
         return STEADY
-    # The longer a machine has taken, the longer it may still take: a thousand that boot are not asked every second.
-    youngest = max(waiting, default=now)
-    return min(SLOWEST, max(SOONEST, (now - youngest).total_seconds() / 8))
+    if any(_unmarked(view, node) for i in view.kept if (node := view.node_of(i))):
+        return SOONEST  # somebody wrote to the node at the same moment
+    if any(i.node_name and view.node_of(i) is None for i in view.kept):
+        return min(BARE, _by_age(view, now))  # nobody tells of a node that joins without our labels
+    return min(UNTOLD, max(SOONEST, _until_a_deadline(view, now, deadlines)))
+
+
+def is_met(view: View) -> bool:
+    """Whether all is as demanded, and nothing is under way."""
+    ready = all(view.is_ready(i) for i in view.instances)
+    return ready and 0 < len(view.kept) == view.demand.nodes and not view.stray_nodes
+
+
+def pace(view: View, now: datetime) -> float:
+    """Seconds between two questions to the cloud while the demand is not met.
+
+    The longer a machine has taken, the longer it may still take.
+    """
+    return SOONEST if view.demand.nodes == 0 else min(SLOWEST, _by_age(view, now))
+
+
+def _by_age(view: View, now: datetime) -> float:
+    youngest = max((i.created_at for i in view.instances if not view.is_ready(i)), default=now)
+    return max(SOONEST, (now - youngest).total_seconds() / 8)
+
+
+def _until_a_deadline(view: View, now: datetime, deadlines: Deadlines) -> float:
+    """Seconds until time alone changes what is said or done of a machine that is not ready."""
+    waiting = [i for i in view.kept if not view.is_ready(i)]
+    limits = [view.deadline(i, deadlines) for i in waiting]
+    limits += [until for i in waiting if (until := view.sick_until(i, deadlines))]
+    return min(((limit - now).total_seconds() for limit in limits if limit > now), default=UNTOLD)
 
 
 def _unmarked(view: View, node: NodeFacts) -> bool:

@@ -53,7 +53,7 @@ def _going_on(view: View, name: str, now: datetime, before: dict[str, Phase]) ->
     """A loss that was seen before; it is over when a younger machine's node is ready."""
     phase = before.get(f"node {name} replaced")
     instance = view.by_name.get(name)
-    if phase is None or phase.finished_at or instance is None or instance.created_at < phase.started_at:
+    if phase is None or phase.finished_at or instance is None or view.began(instance) < phase.started_at:
         return phase
     if not view.is_ready(instance):
         return phase

@@ -115,7 +115,7 @@ def _overdue(view: View, now: datetime, deadlines: Deadlines) -> Failure | None:
     """A node that has joined, but was not ready in time. It is kept for now: it may become ready yet."""
     for instance in view.kept:
         node = view.node_of(instance)
-        if node and not view.is_ready(instance) and now >= instance.created_at + deadlines.registration:
+        if node and not view.is_ready(instance) and now >= view.began(instance) + deadlines.registration:
             text = f"node {node.name} {view.lacking(node)}"
             return Failure(code=FailureCode.TIMEOUT, message=text, instance_type=instance.instance_type)
     return None
@@ -134,8 +134,7 @@ def _next(
         return f"{names} to be taken down", None
     waiting = [i for i in view.kept if view.node_of(i) is None]
     if waiting:
-        first = min(waiting, key=deadlines.of)
-        until = deadlines.of(first)
+        until, first = min(((view.deadline(i, deadlines), i) for i in waiting), key=lambda pair: pair[0])
         return f"{first.name} is given up and asked for anew if it does not come by {_clock(until)}", until
     sick = [(at, i.name) for i in view.kept if (at := view.sick_until(i, deadlines))]
     if sick:

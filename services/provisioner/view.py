@@ -13,6 +13,9 @@ from services.contracts.messages import Demand
 from services.provisioner.node_facts import NodeFacts, demanded_labels
 from services.provisioner.provider import Instance, InstanceState, instance_name
 
+Stamp = tuple[str, datetime]
+"""A machine or node, and the time that somebody else's clock has written on it."""
+
 
 class Deadlines(Contract):
     """How long a machine may take to launch, and its node to be ready, both counted from its creation."""
@@ -34,7 +37,8 @@ class View:
     labels or belong to one of the instances. `gpus` is what each node must show; `refusal` forbids new machines
     until its `retry_at`. `trouble` is what went wrong in this very pass; with `blind` the cloud did not even say
     which machines there are. `was_ready` are the machines whose nodes have been ready, `lost` those that this pass
-    gives up, and why.
+    gives up, and why. `own_clock` says when this process first saw what others have stamped with a time that its own
+    clock contradicts.
     """
 
     demand: Demand
@@ -48,6 +52,7 @@ class View:
     blind: bool = False
     was_ready: frozenset[str] = frozenset()
     lost: Mapping[str, str] = field(default_factory=dict)
+    own_clock: Mapping[Stamp, datetime] = field(default_factory=dict)
 
     @cached_property
     def wanted(self) -> tuple[str, ...]:
@@ -116,8 +121,22 @@ class View:
         node = self.node_of(instance)
         if node is None or node.ready or node.not_ready_since is None:
             return None
-        until = node.not_ready_since + deadlines.not_ready
-        return until if instance.name in self.was_ready else max(until, instance.created_at + deadlines.registration)
+        until = self.counted_from(node.name, node.not_ready_since) + deadlines.not_ready
+        if instance.name in self.was_ready:
+            return until
+        return max(until, self.began(instance) + deadlines.registration)
+
+    def counted_from(self, name: str, at: datetime) -> datetime:
+        """The time from which a deadline runs that begins with a time stamped by somebody else."""
+        return self.own_clock.get((name, at), at)
+
+    def began(self, instance: Instance) -> datetime:
+        """When a machine was asked for, by our clock."""
+        return self.counted_from(instance.name, instance.created_at)
+
+    def deadline(self, instance: Instance, deadlines: Deadlines) -> datetime:
+        """When a machine without a node is given up, if it has come no further by then."""
+        return self.began(instance) + (deadlines.of(instance) - instance.created_at)
 
     def is_ready(self, instance: Instance) -> bool:
         """Whether the machine runs and its node is ready for the workspace."""

@@ -1,4 +1,7 @@
-"""`python -m tests.bench [hop] [apply] [up]`: measures on real parts, prints a table. About two minutes for all."""
+"""`python -m tests.bench [hop] [apply] [provisioner] [up]`: measures on real parts, prints a table.
+
+About five minutes for all.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,12 @@ from deploy.local.binaries import ensure_control_plane
 from deploy.local.controlplane import ControlPlane
 from tests.bench.figure import Figure, table
 from tests.bench.hop import measure_hop
+from tests.bench.provisioner import measure
 from tests.bench.up import measure_up
 from tests.bench.workload import delete_all, measure_apply, measure_memory
 from tests.stack import Stack, running
 
-ALL = ("hop", "apply", "up")
+ALL = ("hop", "apply", "provisioner", "up")
 
 
 def main() -> None:
@@ -30,6 +34,9 @@ def main() -> None:
         figures = asyncio.run(_on_a_stack(Path(folder), wanted))
         if figures:
             _say(table(figures))
+        if "provisioner" in wanted:
+            _say("provisioner ...")
+            _say(table(asyncio.run(measure())))
         if "up" in wanted:
             _say("kaitobus up ...")
             _say(table([measure_up(Path(folder))]))

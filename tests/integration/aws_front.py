@@ -193,6 +193,9 @@ async def aws(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AwsF
             "KAITOBUS_AWS_CLUSTER": front.cluster,
             "KAITOBUS_AWS_SUBNETS": ",".join(moto.subnets),
             "KAITOBUS_AWS_NODE_ROLE": moto.role,
+            # What a test changes behind the back of the provider is to be seen at once.
+            "KAITOBUS_AWS_LIST_SECONDS": "0",
+            "KAITOBUS_AWS_REST_SECONDS": "0",
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,29 @@ async def test_a_demand_becomes_machines_of_the_command_and_zero_lets_go_of_them
         await world.until_report(lambda r: r.released, provider="rack")
     assert machines(rack) == []
     assert await world.node_names() == []
+
+
+async def test_a_machine_that_fails_late_is_in_the_report_within_five_seconds(world: World, rack: Path) -> None:
+    """A provider that does not watch is asked; also for a machine that has been on its way for long."""
+    async with world.provisioner("rack", refusal_seconds=60):
+        await world.bus.publish(world.demand(1, provider="rack", size="rack.l4"))
+        await world.until_report(lambda r: "has not joined the cluster" in str(r.conditions), provider="rack")
+        long_ago = (datetime.now(UTC) - timedelta(minutes=4)).isoformat()
+        change(rack, createdAt=long_ago, launchedAt=long_ago)
+        clock = f"runs since {long_ago[11:19]} UTC"
+        await world.until_report(lambda r: clock in str(r.conditions), provider="rack")
+        change(rack, state="failed", failure={"code": "Internal", "message": "the power supply has burnt out"})
+        said = await world.until_report(lambda r: r.failure, 5, provider="rack")
+        assert said.failure is not None
+        assert said.failure.message == "the power supply has burnt out"
+
+
+def change(rack: Path, **fields: object) -> None:
+    """Something happens to the one machine. Nobody reads half a file."""
+    (place,) = rack.iterdir()
+    draft = rack.parent / "draft"
+    draft.write_text(json.dumps(json.loads(place.read_text()) | fields))
+    draft.replace(place)
 
 
 async def test_what_the_command_says_on_stderr_is_reported_with_its_code(world: World, rack: Path) -> None:

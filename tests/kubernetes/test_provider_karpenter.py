@@ -112,6 +112,22 @@ async def test_what_the_controller_says_is_in_the_report_at_once(world: World, k
         await world.until_report(ready, provider="karpenter")
 
 
+async def test_a_launch_that_fails_late_is_in_the_report_within_five_seconds(
+    world: World, karpenter: Karpenter
+) -> None:
+    karpenter.upto = "Nothing"
+    async with world.provisioner("karpenter", refusal_seconds=60):
+        await world.bus.publish(world.demand(1, provider="karpenter"))
+        await world.until_report(lambda r: "is not launched yet" in str(r.conditions), provider="karpenter")
+        (claim,) = await karpenter.claims()
+        # Nothing else is due to be looked at for half a minute: what comes before that was told by the watch.
+        text = "creating instance: the subnet has no free addresses"
+        await karpenter.condition(claim, "Launched", "False", "LaunchFailed", text)
+        said = await world.until_report(lambda r: r.failure, 5, provider="karpenter")
+        assert said.failure is not None
+        assert text in said.failure.message
+
+
 async def test_a_claim_that_karpenter_deletes_for_want_of_capacity_is_a_failure_and_no_loop(
     world: World, karpenter: Karpenter
 ) -> None:

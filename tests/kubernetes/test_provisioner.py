@@ -143,6 +143,19 @@ async def test_a_message_that_cannot_be_read_is_put_aside_and_others_are_served(
         assert (await world.bus.js.stream_info(Stream.DLQ)).state.messages == 1
 
 
+async def test_a_demand_for_another_provider_is_not_touched(world: World) -> None:
+    theirs = world.demand(2, provider="somebody")
+    await world.bus.publish(theirs)
+    async with world.provisioner():
+        await world.bus.publish(world.demand(1))
+        await world.until_report(ready)
+        await world.bus.publish(world.demand(0, 2))
+        await world.until_report(lambda r: r.released)
+        assert await world.nodes() == []
+        assert await world.bus.newest(Demand, theirs.subject) == theirs
+        assert await world.report("somebody") is None
+
+
 async def test_a_node_that_disappears_is_brought_back(world: World) -> None:
     async with world.provisioner():
         await world.bus.publish(world.demand(1))

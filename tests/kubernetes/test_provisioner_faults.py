@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from services.chassis.kube import CONFIGMAPS, NODES, ObjectRef, dig_str
+from services.chassis.kube import CONFIGMAPS, NODES, JsonObject, ObjectRef, dig_str
 from services.contracts.errors import FailureCode
 from services.contracts.messages import Phase, Report
+from services.provisioner.providers.fake.node import FAILS, VANISHES
 from services.provisioner.registry import UnknownProvider
 from tests.kubernetes.provisioner_fixtures import World, installed, ready, until, world
+from tests.unit.provisioner_cloud import START
 
 __all__ = ["installed", "world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -27,11 +29,19 @@ async def none_left(world: World) -> bool:
     return not await world.nodes()
 
 
+async def befall(world: World, fate: str) -> None:
+    """Have what the demand's script has for its machines come now. By the clock it might come before they are ready."""
+    annotations: JsonObject = {fate: START.isoformat()}
+    for node in await world.nodes():
+        await world.kube.merge_patch(ObjectRef.of(NODES, node), {"metadata": {"annotations": annotations}})
+
+
 async def test_a_node_that_is_not_ready_for_too_long_is_replaced_and_the_report_says_so(world: World) -> None:
     async with world.provisioner(not_ready_seconds=2, retry_seconds=0.5):
-        await world.bus.publish(world.demand(1, not_ready_after_seconds="1"))
+        await world.bus.publish(world.demand(1, not_ready_after_seconds="600"))
         await world.until_report(ready)
         before = await uids(world)
+        await befall(world, FAILS)
         said = await world.until_report(lambda r: r.next_step and "is replaced if its node is not ready" in r.next_step)
         (name,) = await world.node_names()
         assert f"{name} is not ready (the fake kubelet has stopped)" in said.conditions[1].message
@@ -47,9 +57,11 @@ async def test_a_node_that_is_not_ready_for_too_long_is_replaced_and_the_report_
 
 async def test_a_machine_that_is_reclaimed_is_replaced_and_the_report_says_so(world: World) -> None:
     async with world.provisioner():
-        await world.bus.publish(world.demand(2, vanish_after_seconds="1"))
+        await world.bus.publish(world.demand(2, vanish_after_seconds="600"))
         await world.until_report(ready)
         before = await uids(world)
+        await befall(world, VANISHES)
+        await world.until_report(lambda r: "is gone: its provider does not have it any more" in str(r.phases), 5)
         said = await world.until_report(lambda r: ready(r) and replaced(r))
         phase = replaced(said)
         assert phase is not None
@@ -60,7 +72,7 @@ async def test_a_machine_that_is_reclaimed_is_replaced_and_the_report_says_so(wo
 
 async def test_a_process_that_starts_anew_knows_what_was_lost(world: World) -> None:
     async with world.provisioner():
-        await world.bus.publish(world.demand(1, vanish_after_seconds="2", boot_seconds="1"))
+        await world.bus.publish(world.demand(1))
         await world.until_report(ready)
     await until(lambda: vanished(world))
     async with world.provisioner():

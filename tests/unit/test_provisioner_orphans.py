@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from services.provisioner.orphans import Sightings, candidates, is_orphan
 from services.provisioner.provider import InstanceState
 from tests.unit.provisioner_cloud import START, demand, machine, name_of, node
@@ -43,9 +45,9 @@ def test_only_what_is_seen_twice_in_a_row_is_taken() -> None:
     found = candidates([machine(0, age=2 * GRACE)], [])
     sightings = Sightings(GRACE)
     assert sightings.confirm(found, START) == []
-    assert sightings.confirm([], START) == []
-    assert sightings.confirm(found, START) == []
-    assert sightings.confirm(found, START) == found
+    assert sightings.confirm([], START + GRACE) == []
+    assert sightings.confirm(found, START + 2 * GRACE) == []
+    assert sightings.confirm(found, START + 3 * GRACE) == found
 
 
 def test_what_was_seen_before_a_blackout_does_not_count() -> None:
@@ -56,11 +58,12 @@ def test_what_was_seen_before_a_blackout_does_not_count() -> None:
     assert sightings.confirm(found, START) == []
 
 
-def test_a_newborn_is_never_taken() -> None:
-    found = candidates([machine(0, age=GRACE / 2)], [])
+@pytest.mark.parametrize("minutes", [-30, 0, 30])
+def test_a_newborn_is_never_taken_whatever_the_clouds_clock_says(minutes: int) -> None:
+    found = candidates([machine(0, age=timedelta(minutes=minutes))], [])
     sightings = Sightings(GRACE)
     sightings.confirm(found, START)
-    assert sightings.confirm(found, START) == []
+    assert sightings.confirm(found, START + GRACE / 2) == []
     assert sightings.confirm(found, START + GRACE) == found
 
 

@@ -64,6 +64,16 @@ async def test_a_cloud_that_does_not_answer_is_a_typed_error() -> None:
     assert caught.value.code is FailureCode.TIMEOUT
 
 
+async def test_a_mistake_of_a_provider_is_told_and_ends_nothing() -> None:
+    class Mistaken(SlowCloud):
+        async def list(self, workspace: Key | None = None) -> tuple[Instance, ...]:
+            return ({}["token"], workspace)
+
+    with pytest.raises(ProviderError, match=r"slow made a mistake at list \(its log has more\): KeyError") as caught:
+        await bounded(Mistaken()).list()
+    assert caught.value.code is FailureCode.INTERNAL
+
+
 async def test_calls_are_counted_by_verb_and_result() -> None:
     registry = CollectorRegistry()
     measured = Measured(SlowCloud(), registry)

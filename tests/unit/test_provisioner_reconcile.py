@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from services.contracts.errors import Failure, FailureCode
 from services.contracts.messages import Demand
 from services.provisioner.provider import InstanceState
-from services.provisioner.reconcile import STEADY, decide, look_again
+from services.provisioner.reconcile import BARE, SOONEST, STEADY, TROUBLED, UNTOLD, decide, look_again, pace
 from tests.unit.provisioner_cloud import DEADLINES, START, Cloud, demand, machine, name_of, node, view
 
 QUOTA = Failure(code=FailureCode.QUOTA_EXCEEDED, message="0 of 0", retry_at=START + timedelta(seconds=90))
@@ -126,25 +126,49 @@ def test_a_node_that_joined_bare_gets_its_labels() -> None:
 
 
 def test_a_demand_that_is_met_is_looked_at_again_after_a_minute() -> None:
-    assert look_again(view(instances=(machine(0),), nodes=(node(0),)), START) == STEADY
+    assert look_again(view(instances=(machine(0),), nodes=(node(0),)), START, DEADLINES) == STEADY
 
 
-def test_the_longer_a_machine_takes_the_seldomer_it_is_looked_at() -> None:
-    ages = [timedelta(seconds=s) for s in (0, 40, 600)]
-    views = [view(instances=(machine(0, CREATING, age=age),)) for age in ages]
-    assert [look_again(v, START) for v in views] == [1.0, 5.0, 10.0]
+def test_the_longer_a_machine_takes_the_seldomer_its_cloud_is_asked() -> None:
+    ages = [timedelta(seconds=s) for s in (0, 16, 600)]
+    assert [pace(view(instances=(machine(0, CREATING, age=age),)), START) for age in ages] == [1, 2, 3]
+
+
+def test_a_demand_of_which_nothing_is_told_is_looked_at_when_time_alone_changes_it() -> None:
+    def again(age: timedelta) -> float | None:
+        return look_again(view(instances=(machine(0, CREATING, age=age),)), START, DEADLINES)
+
+    assert again(timedelta(minutes=4)) == UNTOLD
+    assert again(DEADLINES.launch - timedelta(seconds=7)) == 7
+    assert again(DEADLINES.launch + timedelta(seconds=7)) == UNTOLD
+
+
+def test_a_node_that_may_join_without_our_labels_is_looked_for() -> None:
+    ages = [timedelta(seconds=s) for s in (0, 24, 600)]
+    assert [look_again(view(instances=(machine(0, age=age),)), START, DEADLINES) for age in ages] == [1, 3, BARE]
+
+
+def test_a_node_that_somebody_else_wrote_to_at_the_same_moment_is_marked_anew_soon() -> None:
+    assert look_again(view(instances=(machine(0),), nodes=(node(0, bare=True),)), START, DEADLINES) == SOONEST
+
+
+def test_what_failed_without_a_word_on_when_is_tried_again_soon() -> None:
+    trouble = Failure(code=FailureCode.INTERNAL, message="cannot be taken down")
+    left = view(demand(0), instances=(machine(0),), trouble=trouble)
+    assert look_again(left, START, DEADLINES) == TROUBLED
 
 
 def test_after_a_refusal_it_is_looked_at_when_it_is_over() -> None:
     soon = QUOTA.model_copy(update={"retry_at": START + timedelta(seconds=7)})
-    assert look_again(view(refusal=soon), START) == 7
+    assert look_again(view(refusal=soon), START, DEADLINES) == 7
 
 
 def test_a_demand_of_zero_is_done_once_nothing_is_left() -> None:
-    assert look_again(view(demand(0)), START) is None
-    assert look_again(view(demand(0), instances=(machine(0, DELETING),)), START) == 1
-    assert look_again(view(demand(0), nodes=(node(0),)), START) == 1
-    assert look_again(view(demand(0), blind=True), START) == 1
+    assert look_again(view(demand(0)), START, DEADLINES) is None
+    for left in (view(demand(0), instances=(machine(0, DELETING),)), view(demand(0), nodes=(node(0),))):
+        assert look_again(left, START, DEADLINES) == UNTOLD
+        assert pace(left, START) == 1
+    assert look_again(view(demand(0), blind=True), START, DEADLINES) is not None
 
 
 class AnyOrder(RuleBasedStateMachine):

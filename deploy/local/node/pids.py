@@ -23,13 +23,17 @@ class ProcessId(Contract):
     start_ticks: int
 
     def is_alive(self) -> bool:
-        """Whether this very process runs; one that has ended but is not yet reaped does not."""
+        """Whether this very process runs, be it in other threads than its first.
+
+        One that has ended but is not yet reaped does not.
+        """
         try:
             stat = Path(f"/proc/{self.pid}/stat").read_text()
         except (FileNotFoundError, ProcessLookupError):
             return False
         fields = stat.rpartition(")")[2].split()
-        return fields[0] not in "ZX" and int(fields[19]) == self.start_ticks
+        state, threads, start_ticks = fields[0], int(fields[17]), int(fields[19])
+        return (state not in "ZX" or threads > 1) and start_ticks == self.start_ticks
 
     def signal_group(self, number: int) -> None:
         """Send a signal to the process group that this process leads. Nothing happens if it has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from services.contracts.base import Contract
 from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.offers import Offer
+from services.provisioner.cached import Cached
 from services.provisioner.node_facts import NodeFacts, facts
 from services.provisioner.nodes import Nodes
 from services.provisioner.provider import Instance, InstanceSpec, Key, Owner
@@ -54,7 +56,9 @@ class AwsProvider:
         self._nodes = nodes
         self._client = AwsClient(settings)
         self._offers = RegionOffers(self._client)
+        self._names = Cached(self._list_names, settings.list_seconds)
         self._owners: dict[str, Owner] = {}
+        self._rests: dict[str, tuple[float, NodeGroup]] = {}
 
     async def offers(self) -> tuple[Offer, ...]:
         """The GPU sizes that the region sells."""
@@ -65,10 +69,11 @@ class AwsProvider:
 
         A name is derived from its owner's uid, so its owner never changes.
         """
-        names = [name for name in await self._names() if may_be_ours(name)]
+        names = [name for name in await self._names.get() if may_be_ours(name)]
         self._owners = {name: owner for name in names if (owner := self._owners.get(name))}
+        self._rests = {name: rest for name in names if (rest := self._rests.get(name))}
         wanted = [name for name in names if workspace is None or self._may_belong(name, workspace)]
-        found = await asyncio.gather(*(self._describe(name) for name in wanted))
+        found = await asyncio.gather(*(self._seen(name) for name in wanted))
         instances = (self._instance(group) for group in found if group)
         return tuple(i for i in instances if i and workspace in (None, i.owner.key))
 
@@ -76,7 +81,17 @@ class AwsProvider:
         owner = self._owners.get(name)
         return owner is None or owner.key == workspace
 
-    async def _names(self) -> tuple[str, ...]:
+    async def _seen(self, name: str) -> NodeGroup | None:
+        """A group as EKS describes it, now if it is under way. One at rest was described some seconds ago."""
+        until, resting = self._rests.get(name, (0.0, None))
+        if resting and time.monotonic() < until:
+            return resting
+        group = await self._describe(name)
+        if group and group.status is Status.ACTIVE and not group.health.issues:
+            self._rests[name] = (time.monotonic() + self._settings.rest_seconds, group)
+        return group
+
+    async def _list_names(self) -> tuple[str, ...]:
         names: tuple[str, ...] = ()
         query: dict[str, object] = {"clusterName": self._settings.cluster, "maxResults": PAGE}
         while True:
@@ -95,6 +110,8 @@ class AwsProvider:
             if error.name != IN_USE:
                 raise
             group = await self._adopted(spec, error)
+        finally:
+            self._names.forget()
         self._owners[spec.name] = spec.owner
         return instance_of(group, spec.owner, self._node(group, spec.owner))
 
@@ -115,6 +132,9 @@ class AwsProvider:
         except AwsError as error:
             if error.name != MISSING and not (error.name == IN_USE and await self._is_going(instance.name)):
                 raise
+        finally:
+            self._rests.pop(instance.name, None)
+            self._names.forget()
 
     async def _is_going(self, name: str) -> bool:
         group = await self._describe(name)

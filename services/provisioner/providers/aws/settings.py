@@ -25,6 +25,10 @@ class AwsSettings(BaseSettings):
     """The disk of a node whose plan asks for none."""
     request_seconds: float = Field(default=5, gt=0)
     """What one HTTP request may take. The SDK tries twice."""
+    list_seconds: float = Field(default=2, ge=0)
+    """For so long a list of the node groups is good for everyone who asks."""
+    rest_seconds: float = Field(default=20, ge=0)
+    """For so long what EKS said of a group that is active, and lacks nothing, is good."""
     threads: int = Field(default=8, ge=1)
     """Requests at the same time."""
 

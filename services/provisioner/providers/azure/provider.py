@@ -14,11 +14,12 @@ from pydantic import ValidationError
 from services.chassis.kube import NODES, KubeError, dig_str
 from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.offers import Offer
+from services.provisioner.cached import Cached
 from services.provisioner.node_facts import NodeFacts, facts
 from services.provisioner.provider import Instance, InstanceSpec, InstanceState, Key
 from services.provisioner.providers.azure import naming, parameters, pools
 from services.provisioner.providers.azure.arm import Arm, credential
-from services.provisioner.providers.azure.readings import Cached, MarketReader, Operations
+from services.provisioner.providers.azure.readings import MarketReader, Operations
 from services.provisioner.providers.azure.settings import AzureSettings, what_is_wrong
 from services.provisioner.providers.azure.table import load_table
 from services.provisioner.providers.azure.translate import Refused

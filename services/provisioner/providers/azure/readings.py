@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 from services.chassis.kube import JsonObject, dig_dict, dig_str
 from services.contracts.errors import ProviderError
+from services.provisioner.cached import Cached
 from services.provisioner.providers.azure.arm import Arm
 from services.provisioner.providers.azure.market import Market, Size, read_left, read_sizes
 from services.provisioner.providers.azure.refusal import Refusal, read
@@ -20,33 +19,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 REMEMBERED: Final = 1000
 """Operations whose address is kept."""
-
-
-class Cached(Generic[T]):
-    """The last answer to a question, for as long as it is good. Many who ask at once are one question."""
-
-    def __init__(self, ask: Callable[[], Awaitable[T]], seconds: float) -> None:
-        self._ask = ask
-        self._seconds = seconds
-        self._lock = asyncio.Lock()
-        self._answer: tuple[float, T] | None = None
-        self._changes = 0
-
-    async def get(self) -> T:
-        """The answer. Raises what the question raises; then the next to ask asks anew."""
-        async with self._lock:
-            if self._answer and time.monotonic() < self._answer[0]:
-                return self._answer[1]
-            before = self._changes
-            found = await self._ask()
-            # What was asked before a change may not show it.
-            self._answer = (time.monotonic() + self._seconds, found) if before == self._changes else None
-            return found
-
-    def forget(self) -> None:
-        """Take note that we have changed what is asked about."""
-        self._changes += 1
-        self._answer = None
 
 
 class MarketReader:

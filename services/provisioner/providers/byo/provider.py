@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -68,6 +68,10 @@ class ByoProvider:
             found.append(instance_of(node, claim, extra=claim.machine in machines))
             machines.add(claim.machine)
         return tuple(found)
+
+    async def watch(self, _changed: Callable[[Key], None], /) -> None:
+        """Nothing to do: machines are nodes, and the loop watches those."""
+        await asyncio.Event().wait()
 
     async def create(self, spec: InstanceSpec) -> Instance:
         """Claim a node, or find the one that was claimed for the machine before."""

@@ -8,7 +8,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from services.chassis.kube import NODES, Conflict, JsonObject, KubeClient, KubeError, dig_str
+from services.chassis.kube import NODES, Conflict, JsonObject, KubeClient, KubeError, ObjectRef
 from services.contracts.errors import FailureCode, ProviderError
 from services.provisioner.nodes import Nodes
 from services.provisioner.provider import InstanceSpec
@@ -93,12 +93,13 @@ class Faults:
         now = datetime.now(UTC)
         gone = [node for node in self._nodes.all() if is_machine(node) and has_come(node, VANISHES, now)]
         for node in gone:
-            await self._nodes.remove(dig_str(node, "metadata", "name"))
+            await self._kube.delete(ObjectRef.of(NODES, node))
+            self._nodes.notice(node, gone=True)
 
     async def _appear(self) -> None:
         for name, node in await self._ledger.due(datetime.now(UTC)):
             try:
-                self._nodes.remember(await self._kube.create(NODES, node))
+                self._nodes.notice(await self._kube.create(NODES, node))
             except Conflict:
                 log.debug("%s is there already", name)
             await self._ledger.kept(name)

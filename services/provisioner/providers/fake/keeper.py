@@ -15,6 +15,7 @@ from services.provisioner.providers.fake.node import (
     INSTANCE_TYPE,
     booted_status,
     failing_status,
+    is_booting,
     is_due,
     is_failing,
     is_machine,
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 LEASE_NAMESPACE: Final = "kube-node-lease"
 TICK: Final = 0.25
 AT_ONCE: Final = 16
+BOOTING: Final = 30.0
+"""Seconds between two renewals while a machine boots. Kubernetes takes a node for dead after 40 s."""
 
 
 class Keeper:
@@ -46,7 +49,7 @@ class Keeper:
             now = datetime.now(UTC)
             await _each(self._boot, [node for node in nodes if is_due(node, now)])
             await _each(self._fail, [node for node in nodes if is_failing(node, now)])
-            await _each(self._renew, self._stale(nodes))
+            await _each(self._renew, self._stale(nodes, now))
             await asyncio.sleep(TICK)
 
     async def _boot(self, node: JsonObject) -> None:
@@ -56,19 +59,26 @@ class Keeper:
         status = booted_status(node, sku, datetime.now(UTC))
         await self._renew(node)
         booted = await self._kube.merge_patch(ObjectRef(NODES, name), {"status": status}, subresource="status")
-        self._nodes.remember(booted)
+        self._nodes.notice(booted)
 
     async def _fail(self, node: JsonObject) -> None:
         ref = ObjectRef(NODES, dig_str(node, "metadata", "name"))
         status = failing_status(datetime.now(UTC))
-        self._nodes.remember(await self._kube.merge_patch(ref, {"status": status}, subresource="status"))
+        self._nodes.notice(await self._kube.merge_patch(ref, {"status": status}, subresource="status"))
 
-    def _stale(self, nodes: Iterable[JsonObject]) -> list[JsonObject]:
-        """The nodes whose lease is due, at most so many that they spread over the period by themselves."""
+    def _stale(self, nodes: Iterable[JsonObject], now: datetime) -> list[JsonObject]:
+        """The nodes whose lease is due, at most so many that they spread over the period by themselves.
+
+        One that boots has no more to say than that it is there, and nothing at all when it was just made.
+        """
         names = {dig_str(node, "metadata", "name"): node for node in nodes}
+        booting = {name for name, node in names.items() if is_booting(node, now)}
         self._renewed = {name: at for name, at in self._renewed.items() if name in names}
-        limit = time.monotonic() - self._every
-        due = sorted((self._renewed.get(name, 0.0), name) for name in names if self._renewed.get(name, 0.0) <= limit)
+        clock = time.monotonic()
+        for name in booting:
+            self._renewed.setdefault(name, clock)
+        ends = {name: self._renewed.get(name, 0.0) + (BOOTING if name in booting else self._every) for name in names}
+        due = sorted((end, name) for name, end in ends.items() if end <= clock)
         share = 1 + int(2 * TICK * len(names) / self._every)
         return [names[name] for _, name in due[:share]]
 

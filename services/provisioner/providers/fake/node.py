@@ -20,8 +20,12 @@ VANISHES: Final = "fake.kaito.sh/vanishes-at"
 FAILS: Final = "fake.kaito.sh/turns-not-ready-at"
 INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
 HOSTNAME: Final = "kubernetes.io/hostname"
+_PLATFORM: Final = {"os": "linux", "arch": "amd64"}
 NO_FATE: Final[Mapping[str, str]] = {}
-STANDARD: Final = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+STANDARD: Final = {
+    f"{prefix}kubernetes.io/{key}": value for prefix in ("", "beta.") for key, value in _PLATFORM.items()
+}
+"""As a kubelet sets them. Under the older name, too: else the node lifecycle controller adds it, node by node."""
 
 
 def new_node(spec: InstanceSpec, now: datetime, booted_at: datetime, fate: Mapping[str, str] = NO_FATE) -> JsonObject:
@@ -61,14 +65,20 @@ def booted_status(node: JsonObject, sku: Sku | None, now: datetime) -> JsonObjec
 
 def is_due(node: JsonObject, now: datetime) -> bool:
     """Whether the machine should have booted, but its status does not say so."""
-    if instance_of(node, now).state is not InstanceState.RUNNING:
+    if is_ready(node) or is_booting(node, now) or dig_str(node, "metadata", "deletionTimestamp"):
         return False
-    return not has_come(node, FAILS, now) and not _is_ready(node)
+    return not has_come(node, FAILS, now)
+
+
+def is_booting(node: JsonObject, now: datetime) -> bool:
+    """Whether the machine was asked for, and has not booted yet."""
+    booted = _time(node, BOOTED)
+    return booted is not None and now < booted
 
 
 def is_failing(node: JsonObject, now: datetime) -> bool:
     """Whether the node should have turned NotReady, but its status does not say so."""
-    return has_come(node, FAILS, now) and _is_ready(node)
+    return has_come(node, FAILS, now) and is_ready(node)
 
 
 def has_come(node: JsonObject, annotation: str, now: datetime) -> bool:
@@ -82,7 +92,8 @@ def failing_status(now: datetime) -> JsonObject:
     return {"conditions": [_condition("Ready", "False", "KubeletNotReady", "the fake kubelet has stopped", now)]}
 
 
-def _is_ready(node: JsonObject) -> bool:
+def is_ready(node: JsonObject) -> bool:
+    """Whether the node's status says that it is Ready."""
     conditions = dig_dicts(node, "status", "conditions")
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from services.chassis.kube import (
@@ -102,6 +103,10 @@ class FakeProvider:
             await self._nodes.remove(instance.name)
         except KubeError as error:
             raise _refusal(error) from error
+
+    async def watch(self, _changed: Callable[[Key], None], /) -> None:
+        """Nothing to do: machines are nodes, and the loop watches those."""
+        await asyncio.Event().wait()
 
     async def run(self) -> None:
         """Act the machines, the pods, and what befalls them."""

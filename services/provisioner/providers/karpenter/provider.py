@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 
 from services.chassis.kube import (
     Conflict,
@@ -12,9 +12,12 @@ from services.chassis.kube import (
     JsonObject,
     KubeClient,
     KubeError,
+    ListWatch,
     NotFound,
     ObjectRef,
     Resource,
+    Synced,
+    Upsert,
     dig_str,
 )
 from services.contracts.errors import FailureCode, ProviderError
@@ -78,6 +81,21 @@ class KarpenterProvider:
             claims = await self._kube.list(NODECLAIMS, labels=labels)
         found = (self._instance(claim) for claim in claims.items)
         return tuple(instance for instance in found if instance)
+
+    async def watch(self, changed: Callable[[Key], None], /) -> None:
+        """Follow the claims."""
+        claims: dict[str, Instance | None] = {}
+        async with aclosing(
+            ListWatch(self._kube, NODECLAIMS, labels=f"{LABEL_PROVIDER}={PROVIDER}").events()
+        ) as events:
+            async for event in events:
+                if isinstance(event, Synced):
+                    continue
+                before, after = claims.pop(event.ref.name, None), instance_of(event.obj, None)
+                if isinstance(event, Upsert):
+                    claims[event.ref.name] = after
+                if after and (before != after or not isinstance(event, Upsert)):
+                    changed(after.owner.key)
 
     async def create(self, spec: InstanceSpec) -> Instance:
         """Make the claim, or adopt the one that is there; its spec is left as it is, whatever is asked now."""

@@ -121,7 +121,8 @@ def _start_ticks(pid: int) -> int | None:
         return None
     # The program's name, in brackets, may hold anything: count from behind it.
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    state, threads, start_ticks = fields[0], int(fields[17]), int(fields[19])
+    return None if state in "ZX" and threads <= 1 else start_ticks
 
 
 def _boot_id() -> str:
