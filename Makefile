@@ -36,8 +36,12 @@ test-integration: $(READY) ## on a real nats-server
 test-kubernetes: $(READY) ## on a real API server
 test-engine: $(READY) ## from kubectl apply to an answer of a real model
 test-chaos: $(READY) ## kill things, nothing is lost
+# Most of these tests wait most of the time: several at once, each worker with servers of its own. Where a file makes
+# something for all its tests, it stays with one worker.
+test-integration test-kubernetes: SPREAD := -n 4 --dist loadfile
+test-conformance test-chaos: SPREAD := -n 3 --dist worksteal
 $(TIERS:%=test-%): test-%:
-	@if [ -d tests/$* ]; then echo "== tests/$*"; $(BIN)/python -m pytest tests/$*; fi
+	@if [ -d tests/$* ]; then echo "== tests/$*"; $(BIN)/python -m pytest $(SPREAD) tests/$*; fi
 
 bench: $(READY) ## print the figures: bus hop, apply to workload, memory, provisioner, time to the answer
 	@$(BIN)/python -m tests.bench

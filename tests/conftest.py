@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Generator
+from contextlib import suppress
 from types import FrameType
 
 import pytest
+from execnet.gateway import Gateway
 from hypothesis import settings
+from xdist.workermanage import NodeManager
 
+from deploy.local import ports
 from tests.stack import Stack
 
 # How long an example takes says something of the machine, not of the code.
@@ -16,13 +21,34 @@ settings.register_profile("kaitobus", deadline=None)
 settings.load_profile("kaitobus")
 
 
+_workers: set[int] = set()
+"""The pids of the processes that share the tests of this run."""
+
+
 def pytest_configure() -> None:
     """SIGTERM ends a run as Ctrl-C does. Without it servers that the fixtures started would be left running."""
     signal.signal(signal.SIGTERM, _interrupt)
+    _keep_to_own_ports()
+
+
+def pytest_xdist_newgateway(gateway: Gateway) -> None:
+    """Note a worker of pytest-xdist. It has a minute to end what it has started before it is killed."""
+    NodeManager.EXIT_TIMEOUT = 60
+    _workers.add(gateway._rinfo().pid)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would break off what the first one set going
+    for pid in _workers:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     raise KeyboardInterrupt
+
+
+def _keep_to_own_ports() -> None:
+    """A worker takes every nth port: two that look for a free one at the same moment do not find the same."""
+    worker, count = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    ports.RANGE = ports.RANGE[int(worker.removeprefix("gw")) % int(count) :: int(count)]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,14 +1,36 @@
-"""The end of a log, in a form that a person reads."""
+"""Logs of processes: kept from growing without end, and their ends in a form that a person reads."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
 _BYTES = 64 * 1024
 _LINES = 12
 _WIDTH = 300
+LIMIT = 16 * 1024**2
+"""Bytes of a log. As much again may lie in its predecessor."""
+
+
+def bound_log(path: Path, limit: int = LIMIT) -> None:
+    """Move what a log of more than `limit` bytes holds to `<name>.1`, in the place of what that held.
+
+    The process that writes it needs not know: it appends (O_APPEND), so it goes on at the new end. A line that it
+    writes just between the copy and the cut is lost. Raises OSError when the disk is full; the log stays then.
+    """
+    with suppress(FileNotFoundError):
+        if path.stat().st_size <= limit:
+            return
+        draft = path.with_name(f".{path.name}.draft")
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
+        shutil.copyfile(path, draft)
+        draft.rename(path.with_name(f"{path.name}.1"))
+        os.truncate(path, 0)
 
 
 def log_tail(path: Path) -> str:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 # Below the kernel's range for outgoing connections (32768 and up by default), one of which could otherwise
 # take the port while its owner restarts, and below Kubernetes' node ports (30000 and up).
-_RANGE = range(20000, 30000)
+RANGE = range(20000, 30000)
 _Ports = TypeAdapter(dict[str, int])
 
 
@@ -21,7 +21,7 @@ def assign_ports(path: Path, names: Collection[str], running: Collection[str] = 
     remembered = _read(path)
     ports = {name: port for name, port in remembered.items() if name in running or is_free(port)}
     for name in names:
-        ports.setdefault(name, _free_port(ports.values()))
+        ports.setdefault(name, free_port(ports.values()))
     if ports != remembered:
         _write(path, ports)
     return {name: ports[name] for name in names}
@@ -39,8 +39,9 @@ def is_free(port: int) -> bool:
     return True
 
 
-def _free_port(taken: Collection[int]) -> int:
-    shuffled = random.sample(_RANGE, len(_RANGE))
+def free_port(taken: Collection[int] = ()) -> int:
+    """Return a port of the range that nobody listens on now, and none of `taken`."""
+    shuffled = random.sample(RANGE, len(RANGE))
     return next(port for port in shuffled if port not in taken and is_free(port))
 
 

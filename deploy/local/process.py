@@ -115,7 +115,7 @@ def is_alive(process: RunningProcess) -> bool:
         return False
     if stat.ended:
         with suppress(ChildProcessError):  # adopted from an earlier parent: then it is not ours to reap
-            os.waitpid(process.pid, os.WNOHANG)
+            return os.waitpid(process.pid, os.WNOHANG)[0] == 0
     return not stat.ended
 
 
@@ -186,7 +186,8 @@ class _Stat(NamedTuple):
 
     start_time: int
     ended: bool
-    """It is a zombie: ended, but not yet reaped by its parent."""
+    """It is a zombie: ended, but not yet reaped by its parent. One whose first thread alone has ended looks like it
+    until the others have ended, too, and cannot be reaped before; so it has not."""
 
 
 def _stat(pid: int) -> _Stat | None:
@@ -196,7 +197,8 @@ def _stat(pid: int) -> _Stat | None:
         return None
     # The second field is the program's name in brackets and may hold anything, so count from its end.
     fields = line.rpartition(")")[2].split()
-    return _Stat(start_time=int(fields[19]), ended=fields[0] in "ZX")
+    state, threads, start_time = fields[0], int(fields[17]), int(fields[19])
+    return _Stat(start_time=start_time, ended=state in "ZX" and threads <= 1)
 
 
 def _boot_id() -> str:

@@ -1,5 +1,6 @@
 """`python -m deploy.local.supervisor FOLDER`: starts what is on the list of a state folder, and again when it dies.
 
+Meanwhile it keeps their logs from growing without end.
 It keeps nothing in memory that matters. Killed and started again, it finds the processes by their records.
 While `up` or `down` holds the folder's lock it starts nothing.
 """
@@ -17,6 +18,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deploy.local.logs import bound_log
 from deploy.local.process import ProcessError, ProcessSpec, alive, spawn
 from deploy.local.restarts import Restarts
 from deploy.local.supervised import Supervised, read_list, turn_if_free
@@ -40,6 +42,7 @@ def main() -> None:
         with turn_if_free(folder) as free:
             if free:
                 keeper.look()
+        keeper.bound_logs()
 
 
 class Keeper:
@@ -57,6 +60,15 @@ class Keeper:
                 continue
             known = self._restarts.get(item.spec.name, Restarts())
             self._restarts[item.spec.name] = self._keep(item, known, time.monotonic())
+
+    def bound_logs(self) -> None:
+        """Cut the logs that have grown too long, its own among them."""
+        logs = {item.spec.log_path for item in read_list(self._folder)}
+        for path in logs.union((self._folder / "logs").glob("*.log")):
+            try:
+                bound_log(path)
+            except OSError as error:
+                _log("a log cannot be cut", path=str(path), reason=str(error))
 
     def _keep(self, item: Supervised, known: Restarts, now: float) -> Restarts:
         if alive(item.spec.name, item.run_folder):

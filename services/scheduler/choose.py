@@ -158,8 +158,13 @@ def _fits(model: ModelFacts, offer: Offer, sizing: Sizing) -> str:
     what = f"{offer.gpus} x {offer.gpu_model}" if offer.gpus else "no GPU"
     return (
         f"{model.name} has {model.weights_gib:g} GiB of weights and serves {sizing.max_model_len} tokens of context "
-        f"there ({what}, room for {sizing.kv_tokens} tokens in all)."
+        f"there ({what}, room for {sizing.kv_tokens} tokens in all, so {_often(sizing.concurrency)} at once)."
     )
+
+
+def _often(concurrency: float) -> str:
+    """How many requests of the longest kind fit."""
+    return "one such request" if concurrency < 2 else f"{int(concurrency)} such requests"
 
 
 def _warnings(wanted: Wanted, offer: Offer, nodes: int) -> Iterator[str]:

@@ -18,7 +18,6 @@ from functools import lru_cache
 from math import ceil, gcd
 from typing import NamedTuple
 
-from services.scheduler.frozen import Facts
 from services.scheduler.shapes import Attention, Mixer, Shapes, State
 from services.scheduler.split import Split, stage
 
@@ -55,7 +54,7 @@ class Group(NamedTuple):
     copies: int = 1
 
 
-class Layout(Facts):
+class Layout(NamedTuple):
     """How the cache is cut into blocks. A request takes blocks of every group."""
 
     block_bytes: int

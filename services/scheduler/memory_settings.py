@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import NamedTuple
 
-from services.scheduler.frozen import Facts
 from services.scheduler.shapes import Shapes
 
 SEQUENCES, LARGE_SEQUENCES = 256, 1024
 """Requests that vLLM runs at once by default: the larger number on large GPUs since Hopper."""
 
 
-class EngineLimits(Facts):
+class EngineLimits(NamedTuple):
     """Limits with which vLLM is started, but for the context, which is what is looked for."""
 
-    utilization: float = Field(default=0.9, gt=0, le=1)
-    batched: int = Field(default=2048, gt=0)
-    sequences: int = Field(default=SEQUENCES, gt=0)
+    utilization: float = 0.9
+    batched: int = 2048
+    sequences: int = SEQUENCES
     cache_dtype: str = "auto"
     eager: bool = False
-    adapters: int = Field(default=0, ge=0)
+    adapters: int = 0
     """Slots for LoRA adapters (max-loras); 0 without."""
-    adapter_rank: int = Field(default=16, gt=0)
+    adapter_rank: int = 16
 
     @property
     def rows(self) -> int:

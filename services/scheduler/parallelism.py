@@ -8,6 +8,7 @@ are many, or too narrow to be cut.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Literal
 
 from services.scheduler.shapes import Feed, Shapes
@@ -22,25 +23,23 @@ SCALE_BLOCK = {"fp8": 128, "awq": 128, "gptq": 128, "mxfp4": 32}
 """Quantised weights can be cut only between groups that share a scale."""
 
 
-def splits(shapes: Shapes, gpus: int, nodes: int, interconnect: Interconnect | None = None) -> Iterator[Split]:
+@lru_cache(maxsize=4096)
+def splits(shapes: Shapes, gpus: int, nodes: int, interconnect: Interconnect | None = None) -> tuple[Split, ...]:
     """The splits worth trying on that many nodes of that many GPUs, fewest GPUs first.
 
     On one node every power of two; over several nodes as many GPUs of each as a power of two allows, since fewer
     would only need more nodes.
     """
     counts = powers_of_two(gpus) if nodes == 1 else powers_of_two(gpus)[-1:]
+    return tuple(_splits(shapes, counts, nodes, PCIE_TENSOR if interconnect == "pcie" else gpus))
+
+
+def _splits(shapes: Shapes, counts: list[int], nodes: int, most: int) -> Iterator[Split]:
     for count in counts:
-        most = min(count, PCIE_TENSOR) if interconnect == "pcie" else count
-        tensor = max(size for size in powers_of_two(most) if divides(shapes, size))
+        tensor = max(size for size in powers_of_two(min(count, most)) if divides(shapes, size))
         pipeline = count // tensor * nodes
         if pipeline <= shapes.layers:
-            yield Split(
-                tensor=tensor,
-                pipeline=pipeline,
-                gpus_per_node=count,
-                nodes=nodes,
-                expert_parallel=deals_out_experts(shapes, tensor),
-            )
+            yield Split(tensor, pipeline, count, nodes, expert_parallel=deals_out_experts(shapes, tensor))
 
 
 def divides(shapes: Shapes, tensor: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import NamedTuple
 
 from services.scheduler.facts import ModelFacts
@@ -70,13 +71,19 @@ def on_gpus(model: ModelFacts, node: Machine, wish: Wish, max_nodes: int) -> Siz
     needed = wish.context or min(LEAST_CONTEXT, model.context)
     steps = [_limits(model, node, wish, batched) for batched in _steps(node, wish)]
     tried: list[_Candidate] = []
-    for nodes in range(1, max_nodes + 1):
+    for nodes in (1, *range(max(2, min(_least_nodes(model, node, steps[0]), max_nodes)), max_nodes + 1)):
         cuts = splits(model.shapes, node.gpus, nodes, node.interconnect)
         tried = [_try(model, node, split, wish, steps, needed) for split in cuts] or tried
         fitting = [candidate for candidate in tried if candidate.longest >= needed]
         if fitting:
             return _sizing(model, node, _best(fitting, wish.context or model.context), wish)
     return DoesNotFit(reason=_why_not(model, node, tried[-1], wish, needed))
+
+
+def _least_nodes(model: ModelFacts, node: Machine, limits: EngineLimits) -> int:
+    """The second number of nodes to try, after one: fewer could not even hold the weights."""
+    held = limits.utilization * node.gpu_memory_gib * node.gpus
+    return ceil(model.weights_gib / held) if held else 1
 
 
 def _try(
@@ -129,7 +136,7 @@ def _best(fitting: list[_Candidate], wanted: int) -> _Candidate:
 
 
 def _sizing(model: ModelFacts, node: Machine, chosen: _Candidate, wish: Wish) -> Sizing:
-    split, limits = chosen.split, chosen.limits
+    split, limits = chosen.split, _startable(model, node, chosen)
     length = wish.context or chosen.longest
     memory = on_each_gpu(model.shapes, split, node.gpu_memory_gib, limits, length, model.weights_gib)
     return Sizing(
@@ -149,6 +156,15 @@ def _sizing(model: ModelFacts, node: Machine, chosen: _Candidate, wish: Wish) ->
         total_gib=node.gpu_memory_gib,
         warnings=_shortened(model, memory.max_model_len, wish),
     )
+
+
+def _startable(model: ModelFacts, node: Machine, chosen: _Candidate) -> EngineLimits:
+    """The engine does not start with more requests at once than there are blocks for their states."""
+    limits, parts = chosen.limits, chosen.parts
+    if not model.shapes.hybrid:
+        return limits
+    blocks = parts.cut.total_blocks(SAFE_SHARE * parts.cache_bytes(node.gpu_memory_gib, limits.utilization))
+    return limits._replace(sequences=min(limits.sequences, max(1, blocks)))
 
 
 def _shortened(model: ModelFacts, served: int, wish: Wish) -> tuple[str, ...]:

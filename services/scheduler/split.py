@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from services.scheduler.frozen import Facts
+from typing import NamedTuple
 
 
-class Split(Facts):
+class Split(NamedTuple):
     """One replica of a model on `nodes` x `gpus_per_node` GPUs: `tensor` x `pipeline` of them.
 
     With `expert_parallel` whole experts are dealt out over the GPUs instead of a slice of each.

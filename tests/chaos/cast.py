@@ -131,7 +131,7 @@ class Cast:
 
     async def _was_deployed_once(self, name: str, revision: int) -> None:
         uid = await self.uid(name)
-        await until(lambda: self._is_witnessed(uid), 10, "the witness's word")
+        await until(lambda: self._is_witnessed(uid), what="the witness's word")
         assert len(self.witness.stateful_sets[uid]) == 1, f"{name} was deployed more than once"
         assert max(self.witness.revisions[uid]) == revision, f"{name}: revisions {self.witness.revisions[uid]}"
         observed = self.witness.observed[uid]

@@ -105,7 +105,7 @@ async def test_poison_on_every_subject_is_put_aside_with_its_error_and_the_rest_
             more = await js.stream_info(Stream.DLQ, subjects_filter=f"kaito.dlq.*.kaito.*.*.{cast.namespace}.poison")
             return {*(info.state.subjects or ()), *(more.state.subjects or ())} == wanted
 
-        await until(put_aside, 10, "all poison in the DLQ")
+        await until(put_aside, what="all poison in the DLQ")
         for subject in wanted:
             letter = await js.get_last_msg(Stream.DLQ, subject)
             assert letter.headers

@@ -6,7 +6,7 @@ from services.chassis.kube import NODES, STATEFULSETS, JsonObject
 from services.contracts.conditions import ConditionStatus, ConditionType, Reason, StatusCondition
 from services.contracts.workspace import LABEL_WORKSPACE, LABEL_WORKSPACE_NAMESPACE
 from tests.chaos.cast import Cast, manifest
-from tests.stack import Stack, until
+from tests.stack import AT_ONCE, Stack, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -20,14 +20,14 @@ async def test_without_a_named_size_the_next_offer_is_tried_when_one_is_refused(
         plan = (await cast.status("a")).plan
         return plan is not None and plan.revision >= 2
 
-    await until(planned_anew, 5, "another offer")
+    await until(planned_anew, AT_ONCE, "another offer")
     plan = (await cast.status("a")).plan
     assert plan is not None
     assert WORDS in plan.set_aside[0].message
     assert plan.instance_type != plan.set_aside[0].instance_type
 
 
-async def test_a_named_size_that_is_refused_is_told_in_the_clouds_words_within_5_s(cast: Cast) -> None:
+async def test_a_named_size_that_is_refused_is_told_in_the_clouds_words_at_once(cast: Cast) -> None:
     await cast.create(manifest("a", fail="QuotaExceeded", fail_message=WORDS))
 
     async def told() -> bool:
@@ -35,7 +35,7 @@ async def test_a_named_size_that_is_refused_is_told_in_the_clouds_words_within_5
         top = status.condition(ConditionType.WORKSPACE_READY)
         return top is not None and top.reason == "QuotaExceeded" and WORDS in top.message
 
-    await until(told, 5, "the cloud's words")
+    await until(told, AT_ONCE, "the cloud's words")
     status = await cast.status("a")
     assert status.plan is not None
     assert status.plan.revision == 1
@@ -85,7 +85,7 @@ BAD = {
 """Manifests that cannot be followed, and the reason that is given, by the workspace's name."""
 
 
-async def test_bad_specs_are_told_within_seconds_and_make_nothing_and_a_good_one_does_not_notice(
+async def test_bad_specs_are_told_at_once_and_make_nothing_and_a_good_one_does_not_notice(
     stack: Stack, cast: Cast
 ) -> None:
     await cast.create(*(bad for bad, _ in BAD.values()), manifest("good"))
@@ -106,7 +106,7 @@ async def refused(cast: Cast, name: str) -> StatusCondition:
         found = (await cast.status(name)).condition(ConditionType.PLAN_READY)
         return found if found and found.status is ConditionStatus.FALSE else None
 
-    found = await until(word, 5, f"a word on {name}")
+    found = await until(word, AT_ONCE, f"a word on {name}")
     assert found is not None
     return found
 

@@ -29,7 +29,7 @@ async def test_it_passes_all_scenarios_and_leaves_nothing(
     built_in = {name: fault.to_dict() for name, fault in BUILT_IN["fake"].items()}
     faults.write_text(json.dumps(built_in | {"crash": {"parameters": {"crash-once": "true"}}}))
     code, outcomes, printed = await place.conformance(
-        "fake", "--patience", "40", "--faults", str(faults), "--restart-command", process.restart_command
+        "fake", "--patience", "60", "--faults", str(faults), "--restart-command", process.restart_command
     )
     assert outcomes == {scenario.name: "passed" for scenario in SCENARIOS}, printed + process.log()
     assert code == 0

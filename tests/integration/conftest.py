@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from deploy.local.ports import free_port
 from services.chassis.bus import Bus
 from services.chassis.metrics import Metrics
 from services.chassis.service import Service
@@ -24,9 +24,7 @@ class NatsServer:
 
     def __init__(self, store: Path) -> None:
         self.store = store
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -47,7 +45,7 @@ class NatsServer:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await _listening(self.port):
                 await asyncio.sleep(0.01)
 
@@ -88,13 +86,6 @@ async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
     await Topology(bus.js, Metrics()).ensure()
     yield bus
     await bus.close()
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def service(name: str, server: NatsServer) -> Service:

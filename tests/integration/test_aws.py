@@ -179,9 +179,12 @@ async def test_groups_of_others_are_neither_listed_nor_looked_into(
     assert looked_into == {"aws-0123456789-0", NAME}
 
 
-async def test_all_pages_are_read(provider: AwsProvider, cloud: AwsFront, moto: Moto) -> None:
-    for number in range(101):
-        moto.make_group(cloud.cluster, f"a-{number:03}")
+async def test_all_pages_are_read(
+    provider: AwsProvider, cloud: AwsFront, moto: Moto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.provisioner.providers.aws.provider.PAGE", 2)
+    for number in range(2):
+        moto.make_group(cloud.cluster, f"a-{number}")
     mine = await provider.create(spec())
     cloud.seen.clear()
     assert await provider.list() == (mine,)

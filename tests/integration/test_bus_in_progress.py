@@ -36,7 +36,7 @@ async def test_a_message_that_is_worked_on_for_long_is_not_handed_out_again(
     async with running(made):
         await bus.publish(state())
         await until(lambda: bool(began))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (info := await bus.js.consumer_info(Stream.WORKSPACES, DURABLE)).num_ack_pending:
                 assert info.num_redelivered == 0
                 await asyncio.sleep(0.02)

@@ -109,7 +109,7 @@ async def foreigner(bus: Bus, nats_server: NatsServer) -> AsyncIterator[Foreigne
 
 
 async def until(found: Callable[[], Awaitable[T]]) -> T:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not (value := await found()):
             await asyncio.sleep(0.02)
     return value

@@ -15,6 +15,7 @@ import pytest
 
 from deploy.local.control import pause, resume
 from deploy.local.down import stop_platform
+from deploy.local.logs import LIMIT
 from deploy.local.process import ProcessSpec, RunningProcess, alive, is_alive, recorded, spawn, terminate
 from deploy.local.state import StateError
 from deploy.local.steps import Note
@@ -36,7 +37,7 @@ class Silent:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for a condition, 10 s at most."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.02)
 
@@ -119,6 +120,17 @@ async def test_what_keeps_dying_is_not_started_in_a_hurry(folder: Path) -> None:
     await until(lambda: births.exists() and len(births.read_text().split()) >= 4)
 
     assert time.monotonic() - began >= 0.5 + 1.0
+
+
+async def test_a_log_does_not_grow_without_end(folder: Path) -> None:
+    write_list(
+        folder, [item(folder, "talks", ("sh", "-c", f"head -c {LIMIT + 1} /dev/zero; echo more; exec sleep 1000"))]
+    )
+    log, older = folder / "talks.log", folder / "talks.log.1"
+    await until(older.exists)
+    await until(lambda: log.stat().st_size < LIMIT)
+    assert older.stat().st_size > LIMIT
+    assert running(folder, "talks")
 
 
 async def test_nothing_is_started_while_somebody_else_has_the_turn(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from services.chassis.kube import (
     Conflict,
     JsonObject,
     KubeClient,
+    KubeError,
     NotFound,
     ObjectRef,
     dig_dict,
@@ -21,6 +23,8 @@ from services.chassis.kube import (
     dig_str,
 )
 from services.provisioner.providers.karpenter.claim import NODECLAIMS
+
+log = logging.getLogger(__name__)
 
 FINALIZER = "karpenter.sh/termination"
 NO_CAPACITY = "insufficient capacity, all requested instance types were unavailable during launch"
@@ -56,16 +60,25 @@ class Karpenter:
         return (await self.kube.list(NODECLAIMS)).items
 
     async def _run(self) -> None:
+        """Whatever a call brings, the next look comes, as with any controller."""
         while True:
-            for claim in await self.claims():
-                try:
-                    await self._reconcile(claim)
-                except (Conflict, NotFound):
-                    continue
+            try:
+                for claim in await self.claims():
+                    await self._try(claim)
+            except KubeError as error:
+                log.warning("the claims cannot be read: %s", error)
             await asyncio.sleep(0.05)
 
+    async def _try(self, claim: JsonObject) -> None:
+        try:
+            await self._reconcile(claim)
+        except (Conflict, NotFound):
+            return
+        except KubeError as error:
+            log.warning("a claim must wait: %s", error)
+
     async def _end_all(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while claims := await self.claims():
                 for claim in claims:
                     await self.kube.delete(ObjectRef.of(NODECLAIMS, claim))

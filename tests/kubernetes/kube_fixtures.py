@@ -46,7 +46,7 @@ def ref(namespace: str, name: str) -> ObjectRef:
     return ObjectRef(CONFIGMAPS, name, namespace)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for a condition, and fail when it does not come."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -19,7 +19,7 @@ from deploy.local.node.volumes import shared_memory_of, temporary_dir_of
 from services.chassis.kube import JsonObject
 
 ROOT = Path(__file__).parents[2]
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 class Agent:

@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from deploy.crds import PLAIN_FILE
 from deploy.local.controlplane import ControlPlane
+from deploy.local.ports import free_port
 from services.chassis.bus import Bus
 from services.chassis.kube import NODES, PODS, WORKSPACES, JsonObject, KubeClient, ObjectRef, dig_str
 from services.chassis.metrics import Metrics
@@ -27,7 +28,7 @@ from services.contracts.messages import Demand, Report
 from services.contracts.subjects import ServiceName, report
 from services.provisioner.app import wire
 from services.provisioner.settings import ProvisionerSettings
-from tests.integration.conftest import NatsServer, free_port
+from tests.integration.conftest import NatsServer
 from tests.kubernetes.conftest import Kubectl
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ class World:
         return await self.bus.newest(Report, report(ServiceName.PROVISIONER, "default", self.name, provider))
 
     async def until_report(
-        self, wanted: Callable[[Report], object], seconds: float = 30, provider: str = "fake"
+        self, wanted: Callable[[Report], object], seconds: float = 60, provider: str = "fake"
     ) -> Report:
         async def found() -> Report | None:
             said = await self.report(provider)
@@ -112,15 +113,17 @@ def ready(said: Report) -> bool:
 
 async def until(
     look: Callable[[], Awaitable[T | None]],
-    seconds: float = 30,
+    seconds: float = 60,
     otherwise: Callable[[], Awaitable[object]] | None = None,
 ) -> T:
-    """Wait until a look brings something, and return it."""
+    """Wait until a look brings something, and return it. A look that is not answered in time has seen nothing."""
     try:
         async with asyncio.timeout(seconds):
-            while not (found := await look()):
+            while True:
+                with contextlib.suppress(nats.errors.TimeoutError):
+                    if found := await look():
+                        return found
                 await asyncio.sleep(0.05)
-            return found
     except TimeoutError:
         raise AssertionError(f"it never came; last seen: {await otherwise() if otherwise else None}") from None
 
@@ -144,7 +147,7 @@ async def _own_topology(bus: Bus) -> None:
 @pytest_asyncio.fixture(loop_scope="session")
 async def installed(kubectl: Kubectl) -> None:
     await kubectl("apply", "-f", str(PLAIN_FILE.parent))
-    await kubectl("wait", "--for=condition=Established", "crd/workspaces.kaito.sh", "--timeout=30s")
+    await kubectl("wait", "--for=condition=Established", "crd/workspaces.kaito.sh", "--timeout=60s")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+import nats.errors
 import pytest
 import pytest_asyncio
 import yaml
@@ -87,12 +88,14 @@ async def _one(name: str, wire: Wire, server: NatsServer) -> AsyncIterator[Servi
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def eventually(look: Callable[[], Awaitable[T]], seconds: float = 20) -> T:
-    """Look until there is something to see; fails when it does not come."""
+async def eventually(look: Callable[[], Awaitable[T]], seconds: float = 60) -> T:
+    """Look until there is something to see; fails when it does not come. Only what is answered in time is seen."""
     async with asyncio.timeout(seconds):
-        while not (found := await look()):
+        while True:
+            with suppress(nats.errors.TimeoutError):
+                if found := await look():
+                    return found
             await asyncio.sleep(PAUSE)
-    return found
 
 
 async def always(look: Callable[[], Awaitable[object]], seconds: float = 1.0) -> None:

@@ -36,8 +36,8 @@ async def test_an_applied_object_is_read_back(kubectl: Kubectl) -> None:
 
 async def test_a_deployment_becomes_pods_that_wait_for_a_node(kubectl: Kubectl) -> None:
     await kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
-    wait = ("wait", "--timeout=30s", "pod", "-l", "app=web")
-    await kubectl("wait", "--timeout=30s", "deployment/web", "--for=jsonpath={.status.unavailableReplicas}=2")
+    wait = ("wait", "--timeout=60s", "pod", "-l", "app=web")
+    await kubectl("wait", "--timeout=60s", "deployment/web", "--for=jsonpath={.status.unavailableReplicas}=2")
     await kubectl(*wait, "--for=condition=PodScheduled=false")
     pods = json.loads(await kubectl("get", "pods", "-l", "app=web", "-o", "json"))["items"]
     assert len(pods) == 2

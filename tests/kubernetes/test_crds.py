@@ -42,7 +42,7 @@ AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 async def installed(kubectl: Kubectl) -> Kubectl:
     """Kubectl on a server that has the definition, applied as the documentation says."""
     await kubectl("apply", "-f", str(PLAIN_FILE.parent))
-    await kubectl("wait", "--for=condition=Established", "crd/workspaces.kaito.sh", "--timeout=30s")
+    await kubectl("wait", "--for=condition=Established", "crd/workspaces.kaito.sh", "--timeout=60s")
     return kubectl
 
 

@@ -191,7 +191,7 @@ async def test_a_retired_plan_takes_all_down_and_says_so_when_no_pod_is_left(
         await planner.publish(plan())
         await eventually(planner.pods)
         await planner.publish(plan(), retired=True)
-        await eventually(planner.released, 30)
+        await eventually(planner.released)
         assert await planner.pods() == []
         assert await planner.stateful_set() is None
         assert await planner.services() == set()
@@ -337,7 +337,7 @@ async def test_an_earlier_workspaces_workload_makes_room_for_that_of_a_namesake(
             labels = dig(await namesake.stateful_set(), "metadata", "labels")
             return isinstance(labels, dict) and labels["kaito.sh/workspace-uid"] == namesake.uid
 
-        await eventually(belongs_to_the_namesake, 30)
+        await eventually(belongs_to_the_namesake)
 
 
 async def test_the_api_server_restarts_and_the_whole_bus_is_wiped(
@@ -357,7 +357,7 @@ async def test_the_api_server_restarts_and_the_whole_bus_is_wiped(
         await eventually(connected)
         await Topology(planner.bus.js, Metrics()).ensure()
         await planner.publish(plan())
-        await eventually(lambda: planner.reported(Reason.INFERENCE_PENDING_NODES), 40)
+        await eventually(lambda: planner.reported(Reason.INFERENCE_PENDING_NODES))
         assert await generations(planner) == before
 
 

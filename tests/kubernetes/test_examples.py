@@ -72,7 +72,7 @@ async def stack(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFa
         await stack.start()
         await asyncio.gather(*(Applied(stack, stem).apply() for stem in (*EXAMPLES, *SOURCES)))
         yield stack
-        await stack.kubectl("delete", "workspaces", "--all", "--all-namespaces", "--timeout=40s")
+        await stack.kubectl("delete", "workspaces", "--all", "--all-namespaces", "--timeout=60s")
 
 
 @pytest.fixture

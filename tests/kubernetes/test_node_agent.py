@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import signal
 import ssl
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from deploy.local.controlplane import ControlPlane
-from tests.kubernetes.node_agent import Agent, eventually, is_private, left_outside, manifest, pids_below, pod
+from tests.kubernetes.conftest import Kubectl
+from tests.kubernetes.node_agent import Agent, eventually, is_private, left_outside, pids_below, pod
+from tests.kubernetes.node_fixtures import apply, becomes, field, log_says, ns, ready
 
-Kubectl = Callable[..., Awaitable[str]]
+__all__ = ["ns"]
+
 WEB = (
     "python", "-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory", "/www", "$(KAITOBUS_PORT_8000)",
 )  # fmt: skip
@@ -34,57 +33,6 @@ def agent(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
     assert agent.stop() == 0
     assert pids_below(agent.state) == set()
     assert left_outside(agent.state) == []
-
-
-@pytest.fixture
-def own_agent(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Agent]:
-    """A node for one test, which may do to it what it likes."""
-    agent = Agent(f"node-{uuid.uuid4().hex[:6]}", control_plane, tmp_path)
-    agent.start()
-    yield agent
-    agent.stop()
-    assert pids_below(agent.state) == set()
-    assert left_outside(agent.state) == []
-
-
-@pytest_asyncio.fixture
-async def ns(kubectl: Kubectl) -> AsyncIterator[Kubectl]:
-    """Kubectl in a namespace of this test, which goes with all that is in it."""
-    name = f"node-{uuid.uuid4().hex[:8]}"
-    await kubectl("create", "namespace", name)
-
-    async def run(*arguments: str, stdin: str = "") -> str:
-        return await kubectl("-n", name, *arguments, stdin=stdin)
-
-    yield run
-    await kubectl("delete", "namespace", name, "--wait=false")
-
-
-async def apply(ns: Kubectl, *objects: Mapping[str, object]) -> None:
-    for obj in objects:
-        await ns("apply", "-f", "-", stdin=manifest(obj))
-
-
-def field(ns: Kubectl, what: str, path: str) -> Callable[[], Awaitable[str]]:
-    return lambda: ns("get", what, "-o", f"jsonpath={{{path}}}", "--ignore-not-found")
-
-
-async def becomes(ns: Kubectl, what: str, path: str, value: str) -> None:
-    await eventually(field(ns, what, path), lambda seen: seen == value, f"{what} {path} is {value}")
-
-
-async def ready(ns: Kubectl, name: str) -> None:
-    await becomes(ns, f"pod/{name}", '.status.conditions[?(@.type=="Ready")].status', "True")
-
-
-async def log_says(ns: Kubectl, name: str, text: str) -> str:
-    async def look() -> str:
-        try:
-            return await ns("logs", name)
-        except AssertionError as not_yet:
-            return str(not_yet)
-
-    return await eventually(look, lambda seen: text in seen, f"the log of {name} says {text!r}")
 
 
 async def test_the_node_is_there_as_it_was_described(kubectl: Kubectl, agent: Agent) -> None:
@@ -263,17 +211,6 @@ async def test_a_job_completes(ns: Kubectl, agent: Agent) -> None:
     assert await ns("logs", "job/j") == "done\n"
 
 
-async def test_an_unknown_image_says_what_is_known_and_is_taken_once_it_is(ns: Kubectl, own_agent: Agent) -> None:
-    await apply(ns, pod("image", own_agent, "echo", "hello", image="test/later:3", spec_restartPolicy="Never"))
-    waiting = ".status.containerStatuses[0].state.waiting"
-    await becomes(ns, "pod/image", f"{waiting}.reason", "ImagePullBackOff")
-    message = await field(ns, "pod/image", f"{waiting}.message")()
-    assert "'test/later:3'" in message
-    assert f"{own_agent.images}. Known are: test/python, test/shell" in message
-    own_agent.know_images("test/later")
-    await becomes(ns, "pod/image", ".status.phase", "Succeeded")
-
-
 async def test_two_pods_with_the_same_port_do_not_collide(ns: Kubectl, agent: Agent) -> None:
     code = (
         "import argparse, http.server as h; p = argparse.ArgumentParser(); p.add_argument('--host'); "
@@ -293,17 +230,6 @@ async def test_two_pods_with_the_same_port_do_not_collide(ns: Kubectl, agent: Ag
         real.add(json.loads(await field(ns, f"pod/{name}", annotation)())["5000"])
         assert await ns("logs", name) == "127.0.0.1\n"
     assert len(real) == 2
-
-
-async def test_a_container_whose_keeper_is_killed_ends_and_is_started_again(ns: Kubectl, own_agent: Agent) -> None:
-    await apply(ns, pod("kept", own_agent, "sleep", "1000"))
-    await ready(ns, "kept")
-    (run,) = [json.loads(path.read_text()) for path in own_agent.state.rglob("run.json")]
-    os.kill(run["shim"]["pid"], signal.SIGKILL)
-    status = ".status.containerStatuses[0]"
-    await becomes(ns, "pod/kept", f"{status}.restartCount", "1")
-    await becomes(ns, "pod/kept", f"{status}.lastState.terminated.reason", "ContainerStatusUnknown")
-    assert run["process"]["pid"] not in pids_below(own_agent.state)
 
 
 async def test_only_the_api_server_may_read_logs(kubectl: Kubectl, agent: Agent, control_plane: ControlPlane) -> None:
@@ -375,90 +301,3 @@ async def ns_pods(ns: Kubectl) -> dict[str, str]:
 
 def uid_names(path: Path, names: dict[str, str]) -> list[str]:
     return [names[part] for part in path.parts if part in names]
-
-
-async def test_a_killed_agent_finds_its_containers_again(ns: Kubectl, own_agent: Agent) -> None:
-    script = "echo up $$; while :; do sleep 0.2; echo still; done"
-    await apply(ns, pod("stays", own_agent, "sh", "-c", script))
-    await log_says(ns, "stays", "still")
-    before = pids_below(own_agent.state)
-    own_agent.kill()
-    own_agent.start()
-    await ready(ns, "stays")
-    await eventually(lambda: logs_of(ns, "stays"), lambda seen: "still" in seen, "the new agent serves the log")
-    assert pids_below(own_agent.state) == before
-    assert await field(ns, "pod/stays", ".status.containerStatuses[0].restartCount")() == "0"
-    await ns("delete", "pod", "stays")
-    assert pids_below(own_agent.state) == set()
-
-
-async def logs_of(ns: Kubectl, name: str) -> str:
-    try:
-        return await ns("logs", name, "--tail=1")
-    except AssertionError as not_yet:
-        return f"not yet: {not_yet}"
-
-
-async def test_what_ends_or_is_deleted_while_no_agent_runs_is_noticed(ns: Kubectl, own_agent: Agent) -> None:
-    await apply(ns, pod("ends", own_agent, "sh", "-c", "echo up; sleep 1; exit 7", spec_restartPolicy="Never"))
-    await apply(ns, pod("gone", own_agent, "sh", "-c", "echo up; sleep 1000"))
-    for name in ("ends", "gone"):
-        await log_says(ns, name, "up")
-    own_agent.kill()
-    await ns("delete", "pod", "gone", "--force", "--grace-period=0")
-    own_agent.start()
-    await becomes(ns, "pod/ends", ".status.containerStatuses[0].state.terminated.exitCode", "7")
-
-    async def running() -> str:
-        return str(len(pids_below(own_agent.state)))
-
-    await eventually(running, lambda seen: seen == "0", "the process of the deleted pod has ended")
-
-
-async def test_a_restart_of_the_api_server_is_survived(
-    ns: Kubectl, kubectl: Kubectl, own_agent: Agent, control_plane: ControlPlane
-) -> None:
-    await apply(ns, pod("before", own_agent, "sleep", "1000"))
-    await ready(ns, "before")
-    pids = pids_below(own_agent.state)
-    await control_plane.restart("kube-apiserver")
-    await apply(ns, pod("after", own_agent, "sleep", "1000"))
-    await ready(ns, "after")
-    assert pids < pids_below(own_agent.state)
-    await becomes(kubectl, f"node/{own_agent.name}", '.status.conditions[?(@.type=="Ready")].status', "True")
-
-
-async def test_a_stopped_agent_leaves_nothing_running(ns: Kubectl, kubectl: Kubectl, own_agent: Agent) -> None:
-    await apply(ns, pod("ends", own_agent, "sh", "-c", "setsid sleep 1000 & echo up; sleep 1000"))
-    await log_says(ns, "ends", "up")
-    assert own_agent.stop() == 0
-    assert pids_below(own_agent.state) == set()
-    assert await kubectl("get", "nodes", own_agent.name, "--ignore-not-found") == ""
-    own_agent.start()
-
-
-async def test_a_node_of_that_name_which_exists_is_adopted(
-    kubectl: Kubectl, control_plane: ControlPlane, tmp_path: Path
-) -> None:
-    name = f"node-{uuid.uuid4().hex[:6]}"
-    labels = {"made-by": "somebody"}
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
-    await kubectl("apply", "-f", "-", stdin=manifest(node))
-    agent = Agent(name, control_plane, tmp_path, "--provider-id", f"local://{name}")
-    agent.start()
-    try:
-        await becomes(kubectl, f"node/{name}", ".spec.providerID", f"local://{name}")
-        await becomes(kubectl, f"node/{name}", '.status.conditions[?(@.type=="Ready")].status', "True")
-        assert await field(kubectl, f"node/{name}", ".metadata.labels.made-by")() == "somebody"
-    finally:
-        agent.stop()
-
-
-async def test_a_second_agent_on_the_same_state_says_so_and_ends(
-    own_agent: Agent, control_plane: ControlPlane, kubectl: Kubectl
-) -> None:
-    await becomes(kubectl, f"node/{own_agent.name}", '.status.conditions[?(@.type=="Ready")].status', "True")
-    second = Agent(own_agent.name, control_plane, own_agent.state.parent)
-    second.start()
-    assert await asyncio.to_thread(second.wait) == 1
-    assert "another node agent uses" in second.log()

@@ -14,6 +14,7 @@ from services.provisioner.provider import instance_name
 from services.provisioner.providers.aws.nodegroup import NODE_LABEL
 from tests.integration.aws_front import AwsFront, Moto, Reply, aws, eks_error, typed_error
 from tests.kubernetes.provisioner_fixtures import World, installed, ready, until, world
+from tests.stack import AT_ONCE
 
 __all__ = ["installed", "world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -76,7 +77,7 @@ async def test_a_demand_becomes_node_groups_and_zero_lets_go_of_them(world: Worl
     ],
     ids=["credentials", "quota", "cluster"],
 )
-async def test_a_refusal_is_reported_in_awss_words_within_five_seconds(
+async def test_a_refusal_is_reported_in_awss_words_at_once(
     world: World, cloud: AwsFront, requests: str, reply: Reply, code: str
 ) -> None:
     async with world.provisioner("aws"):
@@ -85,7 +86,7 @@ async def test_a_refusal_is_reported_in_awss_words_within_five_seconds(
         began = time.monotonic()
         await world.bus.publish(world.demand(1, provider="aws", size=SIZE))
         said = await world.until_report(lambda r: r.failure, provider="aws")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < AT_ONCE
     assert said.failure is not None
     assert said.failure.code == code
     assert said.failure.message.startswith(json.loads(reply.body)["message"])

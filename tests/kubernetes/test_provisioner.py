@@ -77,12 +77,12 @@ async def test_killed_between_the_call_and_the_report_it_adopts_what_it_made(wor
 
         world.env.setattr(service.bus, "publish", never)
         await world.bus.publish(world.demand(1))
-        await asyncio.wait_for(stuck.wait(), 15)
+        await asyncio.wait_for(stuck.wait(), 60)
     assert await world.report() is None
     made = [dig_str(node, "metadata", "uid") for node in await world.nodes()]
     assert len(made) == 1
     async with world.provisioner():
-        await world.until_report(ready, 45)  # the bus gives the message out again after 30 s
+        await world.until_report(ready)  # the bus gives the message out again after ACK_WAIT
         assert [dig_str(node, "metadata", "uid") for node in await world.nodes()] == made
 
 
@@ -206,7 +206,7 @@ async def test_pods_on_a_fake_machine_go_through_their_life(world: World) -> Non
         assert dig(pod, "status", "podIP") is None
         await until(lambda: _job_done(world))
         await world.kube.delete(ObjectRef(PODS, "server", "default"))
-        await until(lambda: _gone(world, "server"), 10)
+        await until(lambda: _gone(world, "server"))
         await world.kube.delete(ObjectRef(JOBS, "job", "default"))
 
 
@@ -236,11 +236,11 @@ async def test_the_process_itself_survives_kill_9(world: World) -> None:
         process.kill()
         await process.wait()
         process = await start()
-        await world.until_report(ready, 60)
+        await world.until_report(ready)
         assert len(await world.nodes()) == 3
     finally:
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 15) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
 def _spec(world: World, restart: str) -> JsonObject:

@@ -61,7 +61,7 @@ async def test_a_machine_that_is_reclaimed_is_replaced_and_the_report_says_so(wo
         await world.until_report(ready)
         before = await uids(world)
         await befall(world, VANISHES)
-        await world.until_report(lambda r: "is gone: its provider does not have it any more" in str(r.phases), 5)
+        await world.until_report(lambda r: "is gone: its provider does not have it any more" in str(r.phases))
         said = await world.until_report(lambda r: ready(r) and replaced(r))
         phase = replaced(said)
         assert phase is not None

@@ -42,6 +42,7 @@ from tests.kubernetes.service_fixtures import (
     newest,
     running,
 )
+from tests.stack import AT_ONCE
 from tests.unit.samples import NOW
 from tests.unit.samples import plan as sample_plan
 
@@ -129,7 +130,7 @@ async def test_a_workspace_is_held_then_published(
         assert await workspaces.finalizers() == [FINALIZER]
 
 
-async def test_bad_workspaces_are_told_within_two_seconds_and_their_neighbours_do_not_notice(
+async def test_bad_workspaces_are_told_at_once_and_their_neighbours_do_not_notice(
     workspaces: Workspaces, bus: Bus, namespace: str, nats_server: NatsServer, client: KubeClient
 ) -> None:
     async with running("watcher", wire, nats_server):
@@ -151,7 +152,7 @@ async def test_bad_workspaces_are_told_within_two_seconds_and_their_neighbours_d
             "a.dot": Reason.INVALID_SPEC,
         }.items():
             await eventually(lambda name=name, reason=reason: told(workspaces, name, reason))  # type: ignore[misc]
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < AT_ONCE
         await eventually(lambda: wanted(bus, namespace, "good"))
         for name in ("neither", "labels", "config", "a.dot"):
             assert await wanted(bus, namespace, name) is None
@@ -322,7 +323,7 @@ async def test_the_api_server_restarts_and_work_goes_on(
         before = await workspaces.status()
         await control_plane.restart("kube-apiserver")
         await workspaces.create("after")
-        await eventually(lambda: wanted(bus, namespace, "after"), 30)
+        await eventually(lambda: wanted(bus, namespace, "after"))
         assert await workspaces.status() == before
 
 
@@ -333,7 +334,7 @@ async def test_the_whole_bus_is_wiped_and_the_status_stays_and_work_goes_on(
         await served(bus, workspaces, namespace)
         before = await workspaces.status()
         await nats_server.wipe()
-        state = await eventually(lambda: wanted(bus, namespace), 40)
+        state = await eventually(lambda: wanted(bus, namespace))
         assert state is not None
         assert state.plan == before.plan
         assert await workspaces.status() == before

@@ -22,11 +22,11 @@ async def test_the_second_process_waits_and_takes_what_the_first_fetched(
     waiting = asyncio.Event()
     with FileLock(cache / ".lock"):
         second = asyncio.create_task(ensure_control_plane(lambda _: waiting.set()))
-        await asyncio.wait_for(waiting.wait(), 5)
+        await asyncio.wait_for(waiting.wait(), 60)
         with made_whole(cache / "v1.34.2") as draft:
             for name in NAMES:
                 (draft / name).touch(mode=0o755)
-    assert await asyncio.wait_for(second, 5) == Binaries.in_folder(cache / "v1.34.2")
+    assert await asyncio.wait_for(second, 60) == Binaries.in_folder(cache / "v1.34.2")
 
 
 def test_a_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:

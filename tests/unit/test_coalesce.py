@@ -30,7 +30,7 @@ class Work:
 
 
 async def until_begun(work: Work, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(work.begun) < count:
             await asyncio.sleep(0)
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +72,7 @@ def facts(config: dict[str, object], shapes: Shapes) -> ModelFacts:
     )  # fmt: skip
 
 
+@pytest.mark.timeout(600)
 def test_mutated_configurations_give_a_plain_reason_or_a_sane_plan() -> None:
     planned = 0
     for seed in range(MUTATIONS):

@@ -50,7 +50,7 @@ async def events_of(server: ScriptedApiServer, **times: float) -> AsyncIterator[
 
 async def take(events: Events, count: int) -> list[str]:
     """The next events, in short: "+a", "-a", "synced"."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         return [short(await anext(events)) for _ in range(count)]
 
 
@@ -129,7 +129,7 @@ async def test_a_resync_comes_also_when_the_watch_is_busy(server: ScriptedApiSer
     server.replies += [listing(configmap("a")), listing()]
     server.watches += [watching(*lines, then="hang")]
     async with events_of(server, resync=0.05) as (_, events):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             seen = [short(await anext(events)) for _ in range(2)]
             while seen[-1] != "-a":
                 seen.append(short(await anext(events)))

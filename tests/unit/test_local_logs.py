@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.logs import log_tail, readable, squeezed
+from deploy.local.logs import bound_log, log_tail, readable, squeezed
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,20 @@ def test_the_tail_ends_with_the_last_line_and_says_where_the_rest_is(tmp_path: P
 
 def test_a_missing_log_is_said_to_be_missing(tmp_path: Path) -> None:
     assert "no log" in log_tail(tmp_path / "none.log")
+
+
+def test_a_log_that_has_grown_too_long_makes_room_and_its_writer_goes_on_at_the_new_end(tmp_path: Path) -> None:
+    path = tmp_path / "part.log"
+    with path.open("ab", buffering=0) as writer:
+        for text in (b"oldest\n", b"older\n", b"newest\n"):
+            bound_log(path, limit=5)
+            writer.write(text)
+        bound_log(path, limit=1000)
+    assert path.read_text() == "newest\n"
+    assert (tmp_path / "part.log.1").read_text() == "older\n"
+    assert sorted(tmp_path.iterdir()) == [path, tmp_path / "part.log.1"]
+    assert (tmp_path / "part.log.1").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_that_is_not_there_needs_no_room(tmp_path: Path) -> None:
+    bound_log(tmp_path / "part.log", limit=5)

@@ -67,7 +67,7 @@ async def test_one_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Pa
     child = await asyncio.to_thread(fifo.read_text)
     await terminate(process, grace_s=0.1)
     assert not is_alive(process)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while _runs(child.strip()):
             await asyncio.sleep(0.01)
 
@@ -77,6 +77,24 @@ def _runs(pid: str) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+FIRST_THREAD_LEAVES = """
+import ctypes, threading
+threading.Thread(target=threading.Event().wait).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+async def test_one_whose_first_thread_has_ended_lives_until_all_have(tmp_path: Path) -> None:
+    """Each process with threads looks so for a moment while it ends. It can be reaped only when all have ended."""
+    process = spawn(spec(tmp_path, sys.executable, "-c", FIRST_THREAD_LEAVES), tmp_path / "run")
+    async with asyncio.timeout(60):
+        while _runs(str(process.pid)):
+            await asyncio.sleep(0.01)
+    assert is_alive(process)
+    await terminate(process)
+    assert not Path(f"/proc/{process.pid}").exists()
 
 
 async def test_output_goes_to_a_log_that_only_the_user_reads(tmp_path: Path) -> None:
@@ -122,6 +140,6 @@ async def test_a_process_outlives_the_one_that_started_it(tmp_path: Path) -> Non
 
 
 async def _ended(process: RunningProcess) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while is_alive(process):
             await asyncio.sleep(0.01)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from deploy.local.node.pids import ProcessId
 
@@ -23,14 +25,20 @@ def stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-async def test_a_program_whose_first_thread_has_ended_lives_and_is_ended_with_its_group() -> None:
+@pytest.fixture
+def program() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen([sys.executable, "-c", FIRST_THREAD_LEAVES], start_new_session=True) as program:
-        process = ProcessId(pid=program.pid, start_ticks=int(stat(program.pid)[19]))
-        async with asyncio.timeout(10):
-            while stat(program.pid)[0] != "Z":
-                await asyncio.sleep(0.01)
-        assert process.is_alive()
-        process.signal_group(signal.SIGKILL)
-        await asyncio.wait_for(process.ended(), 10)
-        assert not process.is_alive(), "ended, though nobody has reaped it yet"
-        assert os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
+        yield program
+
+
+async def test_a_program_whose_first_thread_has_ended_lives_and_is_ended_with_its_group(
+    program: subprocess.Popen[bytes],
+) -> None:
+    process = ProcessId(pid=program.pid, start_ticks=int(stat(program.pid)[19]))
+    async with asyncio.timeout(60):
+        while stat(program.pid)[0] != "Z":
+            await asyncio.sleep(0.01)
+    assert process.is_alive()
+    process.signal_group(signal.SIGKILL)
+    await asyncio.wait_for(process.ended(), 60)
+    assert not process.is_alive(), "nobody has reaped it yet"

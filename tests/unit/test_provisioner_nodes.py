@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -37,7 +37,9 @@ def node(*conditions: JsonObject, **fate: str) -> JsonObject:
 
 
 @asynccontextmanager
-async def following(server: ScriptedApiServer, *known: JsonObject) -> AsyncIterator[tuple[Nodes, KubeClient, list[Key]]]:
+async def following(
+    server: ScriptedApiServer, *known: JsonObject
+) -> AsyncIterator[tuple[Nodes, KubeClient, list[Key]]]:
     """Nodes that have been listed, and who is told of changes. The watch is silent, unless it has a script."""
     told: list[Key] = []
     server.replies.append(listing(*known))
@@ -51,7 +53,7 @@ async def following(server: ScriptedApiServer, *known: JsonObject) -> AsyncItera
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -64,7 +66,7 @@ async def test_what_the_watch_brings_is_told(tmp_path: Path) -> None:
         assert not list(nodes.all())
 
 
-Actor = Callable[[KubeClient, Nodes], Awaitable[None]]
+Actor = Callable[[KubeClient, Nodes], Coroutine[None, None, None]]
 
 
 async def fakes_faults(kube: KubeClient, nodes: Nodes) -> None:
@@ -79,7 +81,7 @@ def answer(one: JsonObject) -> Reply:
     return Reply(json.dumps(one).encode())
 
 
-SICK = {"type": "Ready", "status": "False", "reason": "Test", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+SICK: JsonObject = {"type": "Ready", "status": "False", "reason": "Test", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 
 
 @pytest.mark.parametrize(

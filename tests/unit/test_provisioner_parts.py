@@ -67,7 +67,8 @@ async def test_a_cloud_that_does_not_answer_is_a_typed_error() -> None:
 async def test_a_mistake_of_a_provider_is_told_and_ends_nothing() -> None:
     class Mistaken(SlowCloud):
         async def list(self, workspace: Key | None = None) -> tuple[Instance, ...]:
-            return ({}["token"], workspace)
+            no_machines: dict[str, Instance] = {}
+            return (no_machines["token"],)
 
     with pytest.raises(ProviderError, match=r"slow made a mistake at list \(its log has more\): KeyError") as caught:
         await bounded(Mistaken()).list()

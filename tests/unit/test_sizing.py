@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from services.scheduler.catalog import load_catalogue, load_skus
@@ -187,3 +190,48 @@ def test_what_is_predicted_travels_in_the_plan() -> None:
     predicted = sizing.prediction()
     assert (predicted.kv_tokens, predicted.kv_cache_gib) == (sizing.kv_tokens, sizing.kv_cache_gib)
     assert predicted.total_gib == 79.1
+
+
+def hybrid() -> ModelFacts:
+    config = json.loads(Path("tests/data/configs/qwen3-next-l12.json").read_text())
+    return ModelFacts(
+        id="org/hybrid", license="none", weights_gib=38, disk_gib=120, context=262_144, architecture="Qwen3Next",
+        layers=12, heads=16, kv_heads=2, head_dim=256, config=config,
+    )  # fmt: skip
+
+
+def test_no_more_requests_at_once_than_there_are_blocks_for_their_states() -> None:
+    tight = size(hybrid(), Machine(gpus=1, gpu_memory_gib=44, cuda_compute_capability=9.0))
+    roomy = size(hybrid(), Machine(gpus=1, gpu_memory_gib=139.8, cuda_compute_capability=9.0))
+    assert isinstance(tight, Sizing)
+    assert isinstance(roomy, Sizing)
+    assert (tight.max_num_seqs or 0) < 256
+    assert roomy.max_num_seqs == 1024
+
+
+def test_requests_at_once_are_counted_over_all_replicas_of_a_node() -> None:
+    where = machine("Standard_NC96ads_A100_v4")
+    asked = size(model("phi-4"), where, Wish(context=16_384, concurrency=40))
+    assert isinstance(asked, Sizing)
+    assert asked.concurrency >= 40
+    assert asked.max_model_len == 16_384
+
+
+def test_more_requests_at_once_shorten_the_context_that_nobody_asked_for() -> None:
+    where = machine("Standard_NV36ads_A10_v5")
+    alone, many = (size(model("llama-3.1-8b-instruct"), where, Wish(concurrency=count)) for count in (1, 10))
+    assert isinstance(alone, Sizing)
+    assert isinstance(many, Sizing)
+    assert many.max_model_len < alone.max_model_len / 5
+    assert f"holds a context of {many.max_model_len}, 10 times at once" in many.warnings[0]
+
+
+def test_what_cannot_be_had_is_refused_with_the_nearest_that_can() -> None:
+    where = machine("Standard_NV36ads_A10_v5")
+    refused = size(model("llama-3.1-8b-instruct"), where, Wish(context=131_072, concurrency=64), max_nodes=1)
+    assert isinstance(refused, DoesNotFit)
+    nearest = int(refused.reason.split()[-1].rstrip("."))
+    assert "The longest context that fits there 64 times at once is" in refused.reason
+    for context, kind in ((nearest, Sizing), (nearest + 1, DoesNotFit)):
+        wish = Wish(context=context, concurrency=64)
+        assert isinstance(size(model("llama-3.1-8b-instruct"), where, wish, max_nodes=1), kind)
