@@ -53,8 +53,8 @@ class WorkerMemory:
 
 def worker_memory(worker: object, graphs: float | None) -> dict[str, float | None]:
     """Read a worker's figures, in GiB. What is not there, or is no number, is None."""
-    runner = getattr(worker, "model_runner", None)
-    weights = _bytes(runner, "model_memory_usage") or _parameters(runner)
+    # Without a GPU none are measured, and they cannot be counted: vLLM packs them for the processor, out of sight.
+    weights = _bytes(getattr(worker, "model_runner", None), "model_memory_usage")
     consumed = _bytes(worker, "total_consumed")
     rest = consumed - weights if consumed is not None and weights is not None else None
     non_torch = _bytes(worker, "non_torch_memory")
@@ -71,12 +71,6 @@ def worker_memory(worker: object, graphs: float | None) -> dict[str, float | Non
 def _bytes(owner: object, name: str) -> float | None:
     value = getattr(owner, name, None)
     return float(value) if isinstance(value, (int, float)) and value > 0 else None
-
-
-def _parameters(runner: object) -> float | None:
-    """Return the bytes of the model's parameters: a worker without a GPU does not measure its weights."""
-    parameters = getattr(getattr(runner, "model", None), "parameters", None)
-    return float(sum(p.numel() * p.element_size() for p in parameters())) if callable(parameters) else None
 
 
 def _gib(value: float | None) -> float | None:

@@ -10,16 +10,6 @@ import pytest
 from services.inference.measured import GIB, WorkerMemory, graphs_gib, worker_memory
 
 
-class Parameter:
-    """A tensor of 1000 values of 4 bytes."""
-
-    def numel(self) -> int:
-        return 1000
-
-    def element_size(self) -> int:
-        return 4
-
-
 def worker(**figures: object) -> SimpleNamespace:
     runner = SimpleNamespace(model_memory_usage=15 * GIB)
     return SimpleNamespace(model_runner=runner, peak_activation_memory=2 * GIB,
@@ -37,12 +27,11 @@ def test_all_parts_of_a_gpu(figures: dict[str, object]) -> None:
     }  # fmt: skip
 
 
-def test_without_a_gpu_weights_are_counted_and_the_cache_is_what_was_asked_for() -> None:
-    runner = SimpleNamespace(model=SimpleNamespace(parameters=lambda: [Parameter()] * 1000))
-    cpu = SimpleNamespace(model_runner=runner, cache_config=SimpleNamespace(kv_cache_memory_bytes=GIB))
+def test_without_a_gpu_only_the_cache_is_known() -> None:
+    cpu = SimpleNamespace(model_runner=SimpleNamespace(), cache_config=SimpleNamespace(kv_cache_memory_bytes=GIB))
     found = worker_memory(cpu, None)
-    assert (found["weights_gib"], found["kv_cache_gib"]) == (0.004, 1)
-    assert (found["activation_gib"], found["non_torch_gib"], found["graphs_gib"]) == (None, None, None)
+    assert found.pop("kv_cache_gib") == 1
+    assert set(found.values()) == {None}
 
 
 def test_a_worker_that_keeps_nothing_tells_nothing() -> None:
