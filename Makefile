@@ -11,7 +11,7 @@ export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down test bench lint fmt crds sizing lock clean $(TIERS:%=test-%)
+.PHONY: help up down test bench lint fmt crds architectures sizing lock clean $(TIERS:%=test-%)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do \
@@ -63,6 +63,9 @@ sizing: $(READY) ## write the table and the plot of docs/sizing.md from what was
 
 crds: $(READY) ## write deploy/crds from the Workspace model
 	$(BIN)/python -m deploy.crds.generate
+
+architectures: $(READY) ## write presets/architectures.yaml from the engine's own registry
+	$(BIN)/python -m deploy.local.engine.architectures
 
 lock: $(READY) ## write requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.lock \

@@ -28,7 +28,7 @@ def service_processes(
     own = {
         "provisioner-local": {"KAITOBUS_PROVIDER": "local", **node_environment},
         "provisioner-fake": {"KAITOBUS_PROVIDER": "fake"},
-        "deployer": {"KAITOBUS_INFERENCE_IMAGE": IMAGE},
+        "deployer": {"KAITOBUS_INFERENCE_IMAGE": IMAGE, "KAITOBUS_LOCAL_PORTS": "true"},
     }
     return [_process(state, name, module, ports[name], own.get(name, {})) for name, module in MODULES.items()]
 

@@ -11,6 +11,7 @@ from services.cli.commands.conformance import conformance
 from services.cli.commands.dlq import dlq
 from services.cli.commands.down import down
 from services.cli.commands.get import get
+from services.cli.commands.preset import preset
 from services.cli.commands.processes import ps, start, stop
 from services.cli.commands.size import size
 from services.cli.commands.trace import trace
@@ -28,6 +29,7 @@ app = typer.Typer(
 for command in (up, down, get, why, size, trace, chat, ps, stop, start, conformance):
     app.command()(command)
 app.add_typer(dlq, name="dlq")
+app.add_typer(preset, name="preset")
 
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended: 128 + SIGINT."""

@@ -1,13 +1,16 @@
-"""Finds the model that a command names: a folder with a config.json, or a name that the catalogue knows."""
+"""Finds the model that a command names: a folder with a config.json, a name of the catalogue, or an id of the hub."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
 
+from services.cli.connect import run
 from services.cli.errors import CliError
+from services.cli.hub import hub_model
 from services.scheduler.catalog import load_catalogue
-from services.scheduler.facts import ModelFacts
+from services.scheduler.facts import ModelFacts, Unknown
+from services.scheduler.hub.model_id import is_model_id
 from services.scheduler.local_model import BadModel, read_folder
 from services.scheduler.shapes import Shapes
 
@@ -33,8 +36,13 @@ def find_model(name: str) -> FoundModel:
 
 
 def named_model(name: str) -> ModelFacts:
-    """The facts of a preset. Raises CliError where there is none of that name."""
+    """The facts of a preset; of the hub's model where it is the id of one. Raises CliError where there is none."""
     found = load_catalogue().resolve(name)
     if isinstance(found, ModelFacts):
         return found
-    raise CliError(f"{found.message} Nor is there a folder of that name with a config.json.")
+    if not isinstance(found, Unknown) or not is_model_id(name):
+        raise CliError(f"{found.message} Nor is there a folder of that name with a config.json.")
+    try:
+        return run(hub_model(name)).facts
+    except CliError as error:
+        raise CliError(f"{error}{found.hint}") from error

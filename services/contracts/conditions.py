@@ -67,6 +67,11 @@ class Reason(StrEnum):
     INVALID_CONFIG = "InvalidConfig"
     SECRET_NOT_FOUND = "SecretNotFound"
     UNKNOWN_PRESET = "UnknownPreset"
+    MODEL_FACTS_PENDING = "ModelFactsPending"
+    MODEL_NOT_FOUND = "ModelNotFound"
+    MODEL_ACCESS_DENIED = "ModelAccessDenied"
+    MODEL_NOT_SUPPORTED = "ModelNotSupported"
+    HUB_UNAVAILABLE = "HubUnavailable"
     UNKNOWN_INSTANCE_TYPE = "UnknownInstanceType"
     MODEL_DOES_NOT_FIT = "ModelDoesNotFit"
     NO_OFFER = "NoOffer"
@@ -101,6 +106,7 @@ class Reason(StrEnum):
 
 WAITS: frozenset[str] = frozenset(
     {
+        Reason.MODEL_FACTS_PENDING,
         Reason.WAITING_FOR_PROVIDER,
         Reason.NODE_CLAIM_NOT_READY,
         Reason.NODE_NOT_READY,

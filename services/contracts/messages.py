@@ -14,6 +14,7 @@ from services.contracts import subjects
 from services.contracts.base import Contract
 from services.contracts.conditions import Condition
 from services.contracts.errors import Failure
+from services.contracts.performance import Performance
 from services.contracts.plan import Plan
 from services.contracts.subjects import ServiceName
 from services.contracts.workspace import WorkspaceSpec
@@ -160,6 +161,8 @@ class Report(Message):
     nodes: tuple[NodeReport, ...] = ()
     failure: Failure | None = None
     endpoint: str | None = None
+    performance: Performance | None = None
+    """What the engine measured, beside what was planned. Of the deployer only."""
     released: bool = False
     next_step: str | None = None
     next_at: datetime | None = None

@@ -10,6 +10,7 @@ from services.contracts.base import Contract
 from services.contracts.conditions import ConditionStatus, ConditionType, StatusCondition
 from services.contracts.errors import Failure
 from services.contracts.messages import Phase
+from services.contracts.performance import Performance
 from services.contracts.plan import Plan
 
 
@@ -24,21 +25,6 @@ class State(StrEnum):
     FAILED = "Failed"
     SIMULATED = "Simulated"
     DELETING = "Deleting"
-
-
-class Metric(Contract):
-    """One measured figure in `status.performance`."""
-
-    description: str | None = None
-    value: str | None = None
-    unit: str | None = None
-    config: dict[str, str] | None = None
-
-
-class Performance(Contract):
-    """Measured figures by name."""
-
-    metrics: dict[str, Metric] = Field(default_factory=dict)
 
 
 class WorkspaceStatus(Contract):

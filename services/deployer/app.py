@@ -34,6 +34,7 @@ from services.contracts.messages import PlanState
 from services.contracts.subjects import PREFIX, Stream
 from services.contracts.workspace import LABEL_WORKSPACE
 from services.deployer.deployer import Deployer
+from services.deployer.engine_memory import EngineMemories
 from services.deployer.manifests import Images
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class DeployerSettings(Settings):
     """Settings of the deployer."""
 
     inference_image: str = "kaitobus/inference:0.1.0"
+    local_ports: bool = False
+    """True on one machine without a pod network: pods answer on ports of 127.0.0.1 that the node agent tells."""
 
 
 async def wire(service: Service) -> None:
@@ -56,7 +59,9 @@ async def wire(service: Service) -> None:
     kube = await KubeClient.connect()
     service.resources.push_async_callback(kube.close)
     otlp = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
-    deployer = Deployer(kube, service.bus, Images(settings.inference_image), otlp)
+    images = Images(settings.inference_image, os.environ.get("HF_ENDPOINT") or None)
+    memories = EngineMemories(service.metrics.registry, local=settings.local_ports)
+    deployer = Deployer(kube, service.bus, images, otlp, memories)
     service.bus.handle(
         PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan, workers=DEPLOYING
     )

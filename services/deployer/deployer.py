@@ -32,6 +32,7 @@ from services.contracts.plan import Workload
 from services.contracts.subjects import ServiceName
 from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE
 from services.deployer.diagnose import diagnose
+from services.deployer.engine_memory import EngineMemories
 from services.deployer.manifests import Images, render
 from services.deployer.pods import Pod
 from services.deployer.redact import redact
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 MANAGER: Final = "kaitobus-deployer"
 SOON: Final = 1.0
 REFUSED_AGAIN: Final = 30.0
+MEMORY_AGAIN: Final = 5.0
 LOG_LINES: Final = 8
 APPLIED_FOR: Final = 60.0
 """Seconds in which objects that were applied are not applied again when their plan is looked at."""
@@ -56,10 +58,18 @@ WAIT_FOR_QUIET: Final = 1.0
 class Deployer:
     """Handles one plan at a time; several side by side for different workspaces."""
 
-    def __init__(self, kube: KubeClient, bus: Bus, images: Images, otlp_endpoint: str | None) -> None:
+    def __init__(
+        self,
+        kube: KubeClient,
+        bus: Bus,
+        images: Images,
+        otlp_endpoint: str | None,
+        memories: EngineMemories | None = None,
+    ) -> None:
         self._kube = kube
         self._bus = bus
         self._images = images
+        self._memories = memories
         self._otlp_endpoint = otlp_endpoint
         self._applied: dict[Key, tuple[PlanState, float]] = {}
         self._workloads = asyncio.Semaphore(WORKLOADS_AT_ONCE)
@@ -179,7 +189,11 @@ class Deployer:
         refusal = await self._refusal(state) if missing else ""
         crashed = None if serving(state, pods) else diagnose(pods, state.plan.nodes).crashed
         words = await self._last_words(state, crashed) if crashed else ""
-        await self._publish(to_report(state, Observed(pods=pods, crash_log=words, refusal=refusal)), last)
+        memory = await self._memories.of(state, pods) if self._memories else None
+        observed = Observed(pods=pods, crash_log=words, refusal=refusal, performance=memory)
+        await self._publish(to_report(state, observed), last)
+        if self._memories and self._memories.wants_more(state, pods):
+            return Again(MEMORY_AGAIN)
         return Again(SOON) if missing else None  # a pod that is never created gives no sign
 
     async def _refusal(self, state: PlanState) -> str:

@@ -27,10 +27,11 @@ PLUGIN_TOLERATION: JsonObject = {"key": "nvidia.com/gpu", "operator": "Exists", 
 
 
 class Images:
-    """The images of the containers, from the deployer's settings."""
+    """Where containers and models come from, by the deployer's settings: an image, and a hub other than the usual."""
 
-    def __init__(self, inference: str) -> None:
+    def __init__(self, inference: str, hub: str | None = None) -> None:
         self.inference = inference
+        self.hub = hub
 
 
 def render(state: PlanState, images: Images, otlp_endpoint: str | None = None) -> list[JsonObject]:
@@ -175,7 +176,7 @@ def _container(
         "image": images.inference,
         "command": [COMMAND],
         "args": [*arguments(model, engine), *traces],
-        "env": _environment(state, model, engine, otlp_endpoint),
+        "env": _environment(state, model, engine, images.hub, otlp_endpoint),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "resources": _resources(state.plan),
         "volumeMounts": [
@@ -187,12 +188,16 @@ def _container(
     }
 
 
-def _environment(state: PlanState, model: PlannedModel, engine: Engine, otlp_endpoint: str | None) -> list[JsonObject]:
+def _environment(
+    state: PlanState, model: PlannedModel, engine: Engine, hub: str | None, otlp_endpoint: str | None
+) -> list[JsonObject]:
     values = {
         "HF_HOME": "/workspace/weights",
         "OTEL_SERVICE_NAME": "kaitobus-inference",
         "TRACEPARENT": traceparent(state.uid, state.plan.generation),
     }
+    if hub:
+        values["HF_ENDPOINT"] = hub
     if otlp_endpoint:
         values |= {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp_endpoint, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
     # Each name once: server-side apply refuses a list with the same key twice.

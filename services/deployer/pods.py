@@ -62,7 +62,9 @@ class PodMetadata(Contract):
     """Name, and the moments of its creation and of the request to delete it."""
 
     name: str
+    uid: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
     creation_timestamp: datetime
     deletion_timestamp: datetime | None = None
 
@@ -73,6 +75,7 @@ class PodStatus(Contract):
     phase: str = "Pending"
     reason: str = ""
     message: str = ""
+    pod_ip: str = Field(default="", alias="podIP")
     conditions: tuple[PodCondition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()

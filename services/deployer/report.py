@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from services.contracts.base import Contract
 from services.contracts.conditions import Condition, ConditionType, Reason, false, true
 from services.contracts.messages import PlanState, Report
+from services.contracts.performance import Performance
 from services.contracts.plan import Workload
 from services.contracts.subjects import ServiceName
 from services.deployer.diagnose import Diagnosis, diagnose
@@ -25,6 +26,7 @@ class Observed(Contract):
     pods: tuple[Pod, ...] = ()
     crash_log: str = ""
     refusal: str = ""
+    performance: Performance | None = None
 
 
 def to_report(state: PlanState, observed: Observed) -> Report:
@@ -40,6 +42,7 @@ def to_report(state: PlanState, observed: Observed) -> Report:
         pods=observed.pods,
         next_step=diagnosis.next_step if diagnosis else None,
         endpoint=endpoint(state) if ready and not state.plan.simulated else None,
+        performance=observed.performance if ready else None,
     )
 
 
@@ -92,6 +95,7 @@ def _report(
     pods: Sequence[Pod] = (),
     next_step: str | None = None,
     endpoint: str | None = None,
+    performance: Performance | None = None,
     released: bool = False,
 ) -> Report:
     return Report(
@@ -105,5 +109,6 @@ def _report(
         phases=phases(pods),
         next_step=next_step,
         endpoint=endpoint,
+        performance=performance,
         released=released,
     )

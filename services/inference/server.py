@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from fastapi import FastAPI
+from prometheus_client import REGISTRY
 from vllm import envs
 from vllm.engine.protocol import EngineClient
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
@@ -22,6 +23,8 @@ from vllm.logger import configure_logging_from_args
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 from services.inference.logs import LOGGER
+from services.inference.measured import EXTENSION
+from services.inference.memory import measured, memory_router, set_gauges
 from services.inference.phases import Phases
 from services.inference.routes import chat_router
 from services.inference.vllm_names import make_arg_parser, validate_parsed_serve_args
@@ -35,6 +38,7 @@ def parse_args(argv: Sequence[str]) -> Namespace:
     args: Namespace = parser.parse_args(list(argv))
     configure_logging_from_args(args)
     validate_parsed_serve_args(args)
+    args.worker_extension_cls = args.worker_extension_cls or EXTENSION
     return args
 
 
@@ -78,6 +82,9 @@ async def _build(engine: EngineClient, args: Namespace) -> FastAPI:
     tasks = await engine.get_supported_tasks()
     app = build_app(args, tasks, engine.model_config)
     app.include_router(chat_router([key for key in (args.api_key or [envs.VLLM_API_KEY]) if key]))
+    memory = await measured(engine)
+    app.include_router(memory_router(memory))
+    set_gauges(memory, REGISTRY)
     await init_app_state(engine, app.state, args, tasks)
     return app
 

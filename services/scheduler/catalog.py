@@ -45,7 +45,12 @@ def load_catalogue() -> Catalogue:
         pydantic.ValidationError: the data has a field that is missing, misspelt or of the wrong kind.
         ValueError: two models answer to one name, or an alias leads nowhere.
     """
-    document = _read("models.yaml")
+    return parse_catalogue(_text("models.yaml"))
+
+
+def parse_catalogue(text: str) -> Catalogue:
+    """Read a catalogue. Raises as `load_catalogue` does, and yaml.YAMLError or KeyError if it is none."""
+    document = _parse(text)
     models = TypeAdapter(tuple[ModelFacts, ...]).validate_python(document["models"])
     gone = {name: Gone(name=name, message=text) for name, text in _strings(document, "gone").items()}
     return Catalogue(models=models, names=_names(models, _strings(document, "aliases")), gone=gone)
@@ -57,7 +62,7 @@ def load_skus(cloud: Cloud) -> tuple[Sku, ...]:
     Raises:
         pydantic.ValidationError: the data has a field that is missing, misspelt or of the wrong kind.
     """
-    return TypeAdapter(tuple[Sku, ...]).validate_python(_read(f"skus-{cloud}.yaml")["skus"])
+    return TypeAdapter(tuple[Sku, ...]).validate_python(_parse(_text(f"skus-{cloud}.yaml"))["skus"])
 
 
 def _names(models: tuple[ModelFacts, ...], aliases: Mapping[str, str]) -> dict[str, ModelFacts]:
@@ -84,7 +89,10 @@ def _strings(document: _Document, key: str) -> dict[str, str]:
     return _MAPPING.validate_python(document[key])
 
 
-def _read(filename: str) -> _Document:
+def _text(filename: str) -> str:
+    return files("presets").joinpath(filename).read_text(encoding="utf-8")
+
+
+def _parse(text: str) -> _Document:
     """One file of the presets, read by libyaml, which takes a tenth of the time of the loader in Python."""
-    text = files("presets").joinpath(filename).read_text(encoding="utf-8")
     return TypeAdapter(_Document).validate_python(yaml.load(text, Loader=yaml.CSafeLoader))

@@ -19,6 +19,7 @@ from services.contracts.offers import Offers
 from services.contracts.plan import Plan, SetAside, Workload
 from services.contracts.subjects import ServiceName
 from services.scheduler.catalog import Catalogue
+from services.scheduler.facts import ModelFacts
 from services.scheduler.known_skus import KnownSkus
 from services.scheduler.make_plan import make_plan
 from services.scheduler.refusal import Refusal
@@ -28,6 +29,8 @@ SET_ASIDE_FOR: Final = timedelta(minutes=10)
 LIVE_FOR: Final = timedelta(seconds=90)
 """A provider that has not renewed its offers for so long is not there."""
 WAIT_FOR_OFFERS: Final = 5.0
+SOONEST: Final = 0.5
+"""Seconds that pass at least before a workspace is looked at again."""
 
 
 class Decision(Contract):
@@ -48,19 +51,29 @@ def decide(
     known: KnownSkus,
     reports: Sequence[Report],
     now: datetime,
+    hub: ModelFacts | Refusal | None = None,
 ) -> Decision:
-    """Keep the previous plan, make a new one, or say why there can be none."""
+    """Keep the previous plan, make a new one, or say why there can be none.
+
+    `hub` is what is known of a model that is not in the catalogue.
+    """
+    if previous is not None and stands(state, previous, reports):
+        return _planned(previous)
     inputs = digest(state)
     failure = _spent(previous, reports)
-    choice_is_ours = state.spec.resource.instance_type is None
-    if previous is not None and previous.inputs == inputs and not (failure and choice_is_ours):
-        return _planned(previous)
     aside = _set_aside(previous, failure if previous and previous.inputs == inputs else None, now)
     live = [o for o in offers if now - o.published_at <= LIVE_FOR]
-    made = make_plan(state, live, aside, catalogue, known, held=previous)
+    made = make_plan(state, live, aside, catalogue, known, held=previous, hub=hub)
     if isinstance(made, Refusal):
         return _refused(made, previous, aside, now)
     return _planned(_follow(previous, made.model_copy(update={"inputs": inputs, "set_aside": aside})))
+
+
+def stands(state: WorkspaceState, plan: Plan | None, reports: Sequence[Report]) -> bool:
+    """Whether the plan is kept: it was made from the same, and its offer did not fail, or the user insists on it."""
+    if plan is None or plan.inputs != digest(state):
+        return False
+    return state.spec.resource.instance_type is not None or _spent(plan, reports) is None
 
 
 def digest(state: WorkspaceState) -> str:
@@ -131,10 +144,10 @@ def _refused(refusal: Refusal, previous: Plan | None, aside: Sequence[SetAside],
     tried = "".join(f" {a.instance_type} of {a.provider} failed: {a.message}" for a in aside)
     again = min([(a.until - now).total_seconds() for a in aside], default=None)
     if refusal.waits:
-        again = WAIT_FOR_OFFERS
+        again = refusal.again or WAIT_FOR_OFFERS
     return Decision(
         plan=previous,
         condition=false(ConditionType.PLAN_READY, refusal.reason, f"{refusal.message}{tried}"),
         next_step=refusal.next_step,
-        again=max(1.0, again) if again is not None else None,
+        again=max(SOONEST, again) if again is not None else None,
     )

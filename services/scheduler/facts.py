@@ -25,10 +25,11 @@ class ModelFacts(Facts):
     `kv_upper_bound` says that some layers keep a window, a state or a compressed cache, so that a token costs less
     than `kv_bytes_per_token` in truth. `config` are the fields of the model's config.json that tell
     how it is built, where the plain sizes do not tell all. `flags` are further flags of vLLM without dashes; an empty
-    value is a switch.
+    value is a switch. `revision` is the commit that the facts are of, where it is pinned.
     """
 
     id: str
+    revision: str | None = None
     license: str
     weights_gib: float = Field(gt=0)
     disk_gib: int = Field(gt=0)
@@ -129,8 +130,12 @@ class Unknown(Facts):
     @property
     def message(self) -> str:
         """A sentence for the person who wrote the name."""
-        hint = f" Did you mean {' or '.join(self.suggestions)}?" if self.suggestions else ""
-        return f"The catalogue has no model '{self.name}'.{hint}"
+        return f"The catalogue has no model '{self.name}'.{self.hint}"
+
+    @property
+    def hint(self) -> str:
+        """A question for the person who wrote the name; nothing where no name is near."""
+        return f" Did you mean {' or '.join(self.suggestions)}?" if self.suggestions else ""
 
 
 class Sku(Facts):

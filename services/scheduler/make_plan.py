@@ -49,12 +49,14 @@ def make_plan(
     catalogue: Catalogue,
     known: KnownSkus,
     held: Plan | None = None,
+    hub: ModelFacts | Refusal | None = None,
 ) -> Plan | Refusal:
     """The plan by the best offer that fits and was not set aside. Its revision and inputs are the caller's to set.
 
-    `held` is the plan of before: what it holds need not be free.
+    `held` is the plan of before: what it holds need not be free. `hub` is what is known of a model that is not in the
+    catalogue.
     """
-    subject = _subject(state, catalogue)
+    subject = _subject(state, catalogue, hub)
     if isinstance(subject, Refusal):
         return subject
     resource = state.spec.resource
@@ -71,7 +73,7 @@ def make_plan(
     return chosen if isinstance(chosen, Refusal) else _plan(state, subject, chosen)
 
 
-def _subject(state: WorkspaceState, catalogue: Catalogue) -> Subject | Refusal:
+def _subject(state: WorkspaceState, catalogue: Catalogue, hub: ModelFacts | Refusal | None) -> Subject | Refusal:
     if state.annotations.get(ANNOTATION_RUNTIME) == "transformers":
         return Refusal(
             reason=Reason.INVALID_SPEC,
@@ -85,7 +87,9 @@ def _subject(state: WorkspaceState, catalogue: Catalogue) -> Subject | Refusal:
     preset = state.spec.preset
     if preset is None:
         return _own_pod(state)
-    found = catalogue.resolve(preset.name)
+    found = hub or catalogue.resolve(preset.name)
+    if isinstance(found, Refusal):
+        return found
     if not isinstance(found, ModelFacts):
         return Refusal(reason=Reason.UNKNOWN_PRESET, message=found.message)
     try:
@@ -169,6 +173,7 @@ def _model(state: WorkspaceState, model: ModelFacts) -> PlannedModel:
     return PlannedModel(
         id=model.id,
         name=model.name,
+        revision=model.revision,
         weights_gib=model.weights_gib,
         token_secret=options.model_access_secret if options else None,
     )

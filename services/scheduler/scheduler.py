@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -22,9 +23,13 @@ from services.contracts.offers import Offers
 from services.contracts.plan import Plan
 from services.contracts.subjects import ServiceName
 from services.scheduler.catalog import Catalogue
-from services.scheduler.decide import Decision, decide
+from services.scheduler.decide import Decision, decide, stands
 from services.scheduler.demands import demands_for
+from services.scheduler.facts import ModelFacts
+from services.scheduler.hub.ask import ask_for, hinted
+from services.scheduler.hub.book import FactsBook
 from services.scheduler.known_skus import KnownSkus
+from services.scheduler.refusal import Refusal
 from services.scheduler.release import Release, release
 
 log = logging.getLogger(__name__)
@@ -60,8 +65,9 @@ class OfferBook:
 class Scheduler:
     """Plans one workspace at a time; several side by side for different workspaces."""
 
-    def __init__(self, bus: Bus, catalogue: Catalogue, known: KnownSkus) -> None:
+    def __init__(self, bus: Bus, catalogue: Catalogue, known: KnownSkus, book: FactsBook | None = None) -> None:
         self._bus = bus
+        self._book = book
         self._catalogue = catalogue
         self._known = known
         self._offers = OfferBook(bus)
@@ -96,8 +102,18 @@ class Scheduler:
         if state.deleting:
             return await self._release(state, last, release(state, plan, reports))
         offers = await self._offers.read()
-        decision = decide(state, plan, offers, self._catalogue, self._known, reports, datetime.now(UTC))
+        hub = self._ask_hub(state, plan, reports)
+        decision = decide(state, plan, offers, self._catalogue, self._known, reports, datetime.now(UTC), hub)
         return await self._carry_out(state, last, decision)
+
+    def _ask_hub(
+        self, state: WorkspaceState, plan: Plan | None, reports: Sequence[Report]
+    ) -> ModelFacts | Refusal | None:
+        """What the hub knows of a model that is not in the catalogue; it is not asked where the plan stands."""
+        if self._book is None or stands(state, plan, reports):
+            return None
+        ask = ask_for(state, plan, self._catalogue)
+        return hinted(self._book.look(ask), self._catalogue, ask.model) if ask else None
 
     async def _reports(self, state: WorkspaceState, plan: Plan | None) -> list[Report]:
         """The newest reports of the deployer and of every provider that was ever asked."""

@@ -22,6 +22,7 @@ from services.contracts.conditions import (
 )
 from services.contracts.identity import traceparent
 from services.contracts.messages import Phase, PlanState, Report
+from services.contracts.performance import Performance
 from services.contracts.plan import Plan, Workload
 from services.contracts.status import State, WorkspaceStatus
 from services.contracts.subjects import ServiceName
@@ -62,6 +63,7 @@ def next_status(workspace: Workspace, seen: Seen, now: datetime) -> WorkspaceSta
             "conditions": conditions,
             "state": _state(meta.deleting, plan, summary, old.state),
             "instance": _instance(workspace, plan),
+            "performance": _performance(old, deployer, plan),
             "worker_nodes": tuple(n.name for n in provisioner.nodes if n.ready) if provisioner else old.worker_nodes,
             "target_node_count": plan.nodes if plan else old.target_node_count,
             "plan": plan,
@@ -202,6 +204,14 @@ def _state(deleting: bool, plan: Plan | None, summary: Sequence[Condition], old:
     if done:
         return State.SUCCEEDED if plan and plan.workload is Workload.TUNING else State.READY
     return State.NOT_READY if old in (State.READY, State.NOT_READY) else State.PENDING
+
+
+def _performance(old: WorkspaceStatus, deployer: Report | None, plan: Plan | None) -> Performance | None:
+    """What the engine measured under the present plan; what was measured under an earlier one says nothing of it."""
+    if deployer is not None and deployer.performance is not None:
+        return deployer.performance
+    same = old.plan is not None and plan is not None and old.plan.revision == plan.revision
+    return old.performance if same else None
 
 
 def _instance(workspace: Workspace, plan: Plan | None) -> str | None:

@@ -13,6 +13,7 @@ from deploy.crds import PLAIN_FILE
 from services.contracts.conditions import ConditionStatus, ConditionType, StatusCondition
 from services.contracts.errors import Failure, FailureCode
 from services.contracts.messages import Phase
+from services.contracts.performance import Metric, Performance
 from services.contracts.plan import (
     Engine,
     Fixed,
@@ -23,7 +24,7 @@ from services.contracts.plan import (
     SetAside,
     Workload,
 )
-from services.contracts.status import Metric, Performance, State, WorkspaceStatus
+from services.contracts.status import State, WorkspaceStatus
 from tests.kubernetes.conftest import Kubectl
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -253,3 +253,13 @@ class TestCommandLine:
         assert arguments(self.MODEL, Engine(dtype="auto", flags=flags)) == arguments(
             self.MODEL, Engine(dtype="auto", flags=backwards)
         )
+
+
+def test_pods_use_the_hub_that_the_deployer_was_told_of() -> None:
+    def hub(images: Images) -> list[str]:
+        *_, workload = render(plan_state(), images)
+        [found] = dig_dicts(workload, "spec", "template", "spec", "containers")
+        return [dig_str(entry, "value") for entry in dig_dicts(found, "env") if entry["name"] == "HF_ENDPOINT"]
+
+    assert hub(Images("i", "https://mirror.example")) == ["https://mirror.example"]
+    assert hub(Images("i")) == []

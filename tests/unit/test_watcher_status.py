@@ -10,6 +10,7 @@ from services.contracts.conditions import ConditionStatus, ConditionType, Reason
 from services.contracts.errors import Failure, FailureCode
 from services.contracts.identity import traceparent
 from services.contracts.messages import NodeReport, Phase, Report
+from services.contracts.performance import Metric, Performance
 from services.contracts.plan import Plan, Workload
 from services.contracts.status import State, WorkspaceStatus
 from services.contracts.subjects import ServiceName
@@ -337,3 +338,21 @@ class TestProblem:
     def test_the_same_problem_again_changes_nothing(self) -> None:
         status = next_status(workspace(), Seen(problem=self.PROBLEM), NOW)
         assert next_status(workspace(status=status), Seen(problem=self.PROBLEM), LATER) == status
+
+
+class TestPerformance:
+    """What the engine measured, beside what was planned."""
+
+    MEASURED = Performance(metrics={"kvCacheTokens": Metric(value="43328", unit="tokens", config={"error": "-5.4%"})})
+
+    def test_it_is_written_as_the_deployer_reports_it(self) -> None:
+        told = (scheduled(), provisioned(), deployed(performance=self.MEASURED))
+        assert next_status(workspace(), seen(*told), NOW).performance == self.MEASURED
+
+    def test_it_stays_while_nobody_speaks_of_it(self) -> None:
+        before = workspace(status=WorkspaceStatus(plan=plan(), performance=self.MEASURED))
+        assert next_status(before, seen(*ALL_READY), NOW).performance == self.MEASURED
+
+    def test_it_goes_with_the_plan_that_it_was_measured_under(self) -> None:
+        before = workspace(status=WorkspaceStatus(plan=plan(), performance=self.MEASURED))
+        assert next_status(before, seen(*ALL_READY, made=plan(2)), NOW).performance is None

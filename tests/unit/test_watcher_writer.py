@@ -12,7 +12,8 @@ from services.chassis.kube import dig, dig_dict, dig_str
 from services.chassis.settle import Outdated
 from services.contracts.conditions import Condition, ConditionType, Reason, StatusCondition, false, true
 from services.contracts.messages import Phase
-from services.contracts.status import Metric, Performance, State, WorkspaceStatus
+from services.contracts.performance import Metric, Performance
+from services.contracts.status import State, WorkspaceStatus
 from services.contracts.subjects import ServiceName
 from services.contracts.workspace import FINALIZER
 from services.watcher.status import Seen

@@ -1,0 +1,25 @@
+"""Prints the architectures that vLLM's registry has, as JSON: `python list_architectures.py`.
+
+Runs in the engine's environment. The registry's own groups tell what a class is for; to import each of its 400
+classes would take minutes, and a third of them want libraries that the CPU build lacks.
+"""
+
+import json
+import sys
+
+import vllm
+from vllm.model_executor.models import ModelRegistry, registry
+
+TEXT_GROUPS = ("_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS", "_TRANSFORMERS_SUPPORTED_MODELS")
+"""Groups whose models answer with text. The others embed, score, or draft for another model."""
+
+
+def listed() -> dict[str, object]:
+    """Return the engine's version, and the names of its architectures by what they are for."""
+    supported = set(ModelRegistry.get_supported_archs())
+    text = supported & {name for group in TEXT_GROUPS for name in getattr(registry, group)}
+    return {"engine": f"vLLM {vllm.__version__}", "text": sorted(text), "other": sorted(supported - text)}
+
+
+if __name__ == "__main__":
+    json.dump(listed(), sys.stdout)
