@@ -37,9 +37,11 @@ test-kubernetes: $(READY) ## on a real API server
 test-engine: $(READY) ## from kubectl apply to an answer of a real model
 test-chaos: $(READY) ## kill things, nothing is lost
 # Most of these tests wait most of the time: several at once, each worker with servers of its own. Where a file makes
-# something for all its tests, it stays with one worker.
-test-integration test-kubernetes: SPREAD := -n 4 --dist loadfile
-test-conformance test-chaos: SPREAD := -n 3 --dist worksteal
+# something for all its tests, it stays with one worker. Another number: make test-chaos WORKERS=4.
+test-integration test-kubernetes: WORKERS := 3
+test-integration test-kubernetes: SPREAD = -n $(WORKERS) --dist loadfile
+test-conformance test-chaos: WORKERS := 2
+test-conformance test-chaos: SPREAD = -n $(WORKERS) --dist worksteal
 $(TIERS:%=test-%): test-%:
 	@if [ -d tests/$* ]; then echo "== tests/$*"; $(BIN)/python -m pytest $(SPREAD) tests/$*; fi
 
