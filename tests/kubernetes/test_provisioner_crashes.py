@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import types
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,6 +29,8 @@ from tests.kubernetes.provisioner_fixtures import World, installed, until, world
 
 __all__ = ["installed", "world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+AT_ONCE = 8
 
 CUT: contextvars.ContextVar[Cut | None] = contextvars.ContextVar("cut", default=None)
 """Set in the pass, and in all tasks that it starts."""
@@ -71,19 +74,29 @@ def _counting(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asy
 async def cut_off(loop: Loop, wanted: Demand, at: int) -> bool:
     """One pass, cut off at its await number `at`. Returns whether it came that far."""
     cut = Cut(at)
-    running = asyncio.get_running_loop()
 
     async def one_pass() -> None:
         CUT.set(cut)
         await cut.steps_of(loop.handle(wanted))
 
+    await asyncio.gather(asyncio.create_task(one_pass()), return_exceptions=True)
+    return cut.happened
+
+
+async def at_every_await(world: World, case: Callable[[World, int], Awaitable[bool]]) -> None:
+    """Play a case cut off at the first await, the second, and so on, each with a workspace of its own."""
+    running = asyncio.get_running_loop()
     before = running.get_task_factory()
     running.set_task_factory(_counting)
     try:
-        await asyncio.gather(asyncio.create_task(one_pass()), return_exceptions=True)
+        for first in itertools.count(1, AT_ONCE):
+            worlds = [World(world.bus, world.kube, world.nats, world.env) for _ in range(AT_ONCE)]
+            cut = await asyncio.gather(*(case(own, first + number) for number, own in enumerate(worlds)))
+            if not all(cut):
+                break
     finally:
         running.set_task_factory(before)
-    return cut.happened
+    assert first > 20, "a pass has many awaits; were they counted?"
 
 
 @asynccontextmanager
@@ -117,45 +130,44 @@ async def uids(world: World) -> list[str]:
 
 
 async def test_cut_off_anywhere_while_machines_are_made_each_is_there_once_in_the_end(world: World) -> None:
-    at, happened = 0, True
-    while happened:
-        at += 1
-        world.uid = f"made-{world.name}-{at}"
-        wanted = world.demand(2, at)
-        await world.bus.publish(wanted)
-        await shown(world, wanted)
-        async with fresh(world) as loop:
+    async def case(own: World, at: int) -> bool:
+        wanted = own.demand(2)
+        await own.bus.publish(wanted)
+        await shown(own, wanted)
+        async with fresh(own) as loop:
             happened = await cut_off(loop, wanted, at)
-        made = await uids(world)
+        made = await uids(own)
         assert len(made) <= 2
-        await settled(world, wanted)
-        assert set(made) <= set(await uids(world)), f"cut off at {at}: what was made is not adopted"
-        assert len(await world.nodes()) == 2, f"cut off at {at}"
-        said = await world.report()
+        await settled(own, wanted)
+        found = await uids(own)
+        assert len(found) == 2, f"cut off at {at}"
+        assert set(made) <= set(found), f"cut off at {at}: what was made is not adopted"
+        said = await own.report()
         assert said is not None
-        assert sorted(node.name for node in said.nodes) == await world.node_names()
-    assert at > 20, "a pass has many awaits; were they counted?"
+        assert sorted(node.name for node in said.nodes) == await own.node_names()
+        return happened
+
+    await at_every_await(world, case)
 
 
 async def test_cut_off_anywhere_while_machines_are_let_go_none_is_left(world: World) -> None:
-    at, happened = 0, True
-    while happened:
-        at += 1
-        world.uid = f"gone-{world.name}-{at}"
-        await world.bus.publish(world.demand(2, 2 * at))
-        await shown(world, world.demand(2, 2 * at))
-        await settled(world, world.demand(2, 2 * at))
-        assert len(await world.nodes()) == 2
-        nothing = world.demand(0, 2 * at + 1)
-        await world.bus.publish(nothing)
-        await shown(world, nothing)
-        async with fresh(world) as loop:
+    async def case(own: World, at: int) -> bool:
+        await own.bus.publish(own.demand(2))
+        await shown(own, own.demand(2))
+        await settled(own, own.demand(2))
+        assert len(await own.nodes()) == 2
+        nothing = own.demand(0, 2)
+        await own.bus.publish(nothing)
+        await shown(own, nothing)
+        async with fresh(own) as loop:
             happened = await cut_off(loop, nothing, at)
-        said = await world.report()
-        assert not (said and said.released and await world.nodes()), f"cut off at {at}: said to be gone, and is not"
-        await settled(world, nothing, released=True)
-        assert await world.nodes() == [], f"cut off at {at}"
-    assert at > 20, "a pass has many awaits; were they counted?"
+        said = await own.report()
+        assert not (said and said.released and await own.nodes()), f"cut off at {at}: said to be gone, and is not"
+        await settled(own, nothing, released=True)
+        assert await own.nodes() == [], f"cut off at {at}"
+        return happened
+
+    await at_every_await(world, case)
 
 
 async def shown(world: World, wanted: Demand) -> None:

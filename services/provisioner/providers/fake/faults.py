@@ -91,7 +91,7 @@ class Faults:
     async def _take_away(self) -> None:
         """The machine with its node, as when a spot machine is reclaimed; pods are left to Kubernetes."""
         now = datetime.now(UTC)
-        gone = [node for node in self._nodes.all() if is_machine(node) and has_come(node, VANISHES, now)]
+        gone = [node for node in self._nodes.all() if has_come(node, VANISHES, now) and is_machine(node)]
         for node in gone:
             await self._kube.delete(ObjectRef.of(NODES, node))
             self._nodes.notice(node, gone=True)

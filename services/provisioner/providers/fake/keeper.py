@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from datetime import UTC, datetime
 from typing import Final
 
@@ -45,11 +45,13 @@ class Keeper:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            nodes = [node for node in self._nodes.all() if is_machine(node)]
             now = datetime.now(UTC)
-            await _each(self._boot, [node for node in nodes if is_due(node, now)])
-            await _each(self._fail, [node for node in nodes if is_failing(node, now)])
-            await _each(self._renew, self._stale(nodes, now))
+            nodes = {dig_str(node, "metadata", "name"): node for node in self._nodes.all() if is_machine(node)}
+            booting = {name for name, node in nodes.items() if is_booting(node, now)}
+            booted = [node for name, node in nodes.items() if name not in booting]
+            await _each(self._boot, [node for node in booted if is_due(node, now)])
+            await _each(self._fail, [node for node in booted if is_failing(node, now)])
+            await _each(self._renew, self._stale(nodes, booting))
             await asyncio.sleep(TICK)
 
     async def _boot(self, node: JsonObject) -> None:
@@ -66,21 +68,19 @@ class Keeper:
         status = failing_status(datetime.now(UTC))
         self._nodes.notice(await self._kube.merge_patch(ref, {"status": status}, subresource="status"))
 
-    def _stale(self, nodes: Iterable[JsonObject], now: datetime) -> list[JsonObject]:
+    def _stale(self, nodes: Mapping[str, JsonObject], booting: Set[str]) -> list[JsonObject]:
         """The nodes whose lease is due, at most so many that they spread over the period by themselves.
 
         One that boots has no more to say than that it is there, and nothing at all when it was just made.
         """
-        names = {dig_str(node, "metadata", "name"): node for node in nodes}
-        booting = {name for name, node in names.items() if is_booting(node, now)}
-        self._renewed = {name: at for name, at in self._renewed.items() if name in names}
+        self._renewed = {name: at for name, at in self._renewed.items() if name in nodes}
         clock = time.monotonic()
         for name in booting:
             self._renewed.setdefault(name, clock)
-        ends = {name: self._renewed.get(name, 0.0) + (BOOTING if name in booting else self._every) for name in names}
+        ends = {name: self._renewed.get(name, 0.0) + (BOOTING if name in booting else self._every) for name in nodes}
         due = sorted((end, name) for name, end in ends.items() if end <= clock)
-        share = 1 + int(2 * TICK * len(names) / self._every)
-        return [names[name] for _, name in due[:share]]
+        share = 1 + int(2 * TICK * len(nodes) / self._every)
+        return [nodes[name] for _, name in due[:share]]
 
     async def _renew(self, node: JsonObject) -> None:
         name = dig_str(node, "metadata", "name")

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from services.chassis.kube import JsonObject, dig_dict, dig_dicts, dig_str
+from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE, LABEL_WORKSPACE_NAMESPACE
 from services.provisioner.node_facts import GPU_RESOURCES, moment, owner_in, strings, taint_object
 from services.provisioner.provider import Instance, InstanceSpec, InstanceState
 from services.provisioner.skus import Sku
@@ -21,6 +22,7 @@ FAILS: Final = "fake.kaito.sh/turns-not-ready-at"
 INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
 HOSTNAME: Final = "kubernetes.io/hostname"
 _PLATFORM: Final = {"os": "linux", "arch": "amd64"}
+_OWNER: Final = (LABEL_WORKSPACE_NAMESPACE, LABEL_WORKSPACE, LABEL_OWNER_UID)
 NO_FATE: Final[Mapping[str, str]] = {}
 STANDARD: Final = {
     f"{prefix}kubernetes.io/{key}": value for prefix in ("", "beta.") for key, value in _PLATFORM.items()
@@ -125,9 +127,9 @@ def instance_of(node: JsonObject, now: datetime) -> Instance:
 
 
 def is_machine(node: JsonObject) -> bool:
-    """Whether a Node is one of the fake machines, and whose."""
-    labels = strings(dig_dict(node, "metadata", "labels"))
-    return bool(dig_str(node, "metadata", "annotations", CREATED)) and owner_in(labels) is not None
+    """Whether a Node is one of the fake machines, and somebody's. Asked of every node several times a second."""
+    labels = dig_dict(node, "metadata", "labels")
+    return bool(dig_str(node, "metadata", "annotations", CREATED)) and all(labels.get(key) for key in _OWNER)
 
 
 def _capacity(sku: Sku | None) -> JsonObject:
