@@ -202,7 +202,7 @@ def node_name(claim: JsonObject) -> str:
 
 def new_node(name: str, labels: JsonObject, claim: JsonObject) -> JsonObject:
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    capacity = {"cpu": "24", "memory": "220Gi", "pods": "110", "nvidia.com/gpu": "2"}
+    capacity = {"cpu": "24", "memory": "220Gi", "pods": "110", "nvidia.com/gpu": "8"}
     return {
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels},
         "spec": {"providerID": f"test://{name}", "taints": dig_dicts(claim, "spec", "taints")},
