@@ -22,7 +22,7 @@ import openai
 import pytest
 
 from deploy.local.engine import ensure_engine, ensure_model
-from services.chassis.kube import JsonObject, dig_str
+from services.chassis.kube import JsonObject, dig_dict, dig_str
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -117,6 +117,16 @@ def test_the_official_openai_client_gets_an_answer_through_the_services_address(
     with openai.OpenAI(base_url=f"{machine.url}/v1", api_key="none") as client:
         assert [model.id for model in client.models.list()] == ["smollm2-135m-instruct"]
         assert "Paris" in ask(client)
+
+
+def test_the_status_tells_what_the_engine_measured_beside_what_was_planned(machine: Machine) -> None:
+    def metrics() -> JsonObject:
+        return dig_dict(machine.get("workspace", "smollm2"), "status", "performance", "metrics")
+
+    until(lambda: bool(metrics()), 60, "what the engine measured")
+    tokens = dig_dict(metrics(), "kvCacheTokens")
+    assert int(dig_str(tokens, "value")) == pytest.approx(int(dig_str(tokens, "config", "planned")), rel=0.05)
+    assert dig_str(metrics(), "kvCacheMemory", "value") == "1.00"
 
 
 def ask(client: openai.OpenAI) -> str:
