@@ -38,6 +38,8 @@ test-engine: $(READY) ## from kubectl apply to an answer of a real model
 test-chaos: $(READY) ## kill things, nothing is lost
 # Most of these tests wait most of the time: several at once, each worker with servers of its own. Where a file makes
 # something for all its tests, it stays with one worker. Another number: make test-chaos WORKERS=4.
+test-unit: WORKERS := 2
+test-unit: SPREAD = -n $(WORKERS)
 test-integration test-kubernetes: WORKERS := 3
 test-integration test-kubernetes: SPREAD = -n $(WORKERS) --dist loadfile
 test-conformance test-chaos: WORKERS := 2
