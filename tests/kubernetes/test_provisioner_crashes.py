@@ -96,7 +96,7 @@ async def at_every_await(world: World, case: Callable[[World, int], Awaitable[bo
                 break
     finally:
         running.set_task_factory(before)
-    assert first > 20, "a pass has many awaits; were they counted?"
+    assert first > AT_ONCE, "a pass has many awaits; were they counted?"
 
 
 @asynccontextmanager
