@@ -145,7 +145,7 @@ def test_a_retired_size_is_never_chosen_but_planned_with_a_warning_when_named() 
     decision = decided(workspace("phi-3-mini-4k-instruct", "Standard_NC6s_v3"))
     assert decision.plan is not None
     assert "retired by its cloud on 2025-09-30" in decision.condition.message
-    assert "Use A10 instead" in decision.condition.message
+    assert "Use A10 ($1 an hour) instead" in decision.condition.message
     assert "older than today's vLLM wants" in decision.condition.message
 
 
@@ -196,7 +196,7 @@ def test_a_named_size_too_small_names_the_cheapest_that_fits() -> None:
     small = Offers(provider="cloud", offers=(gpu("tiny", 4, 0.1), A100), published_at=NOW)
     decision = decided(workspace(instance_type="tiny"), (small,))
     assert decision.condition.reason == Reason.MODEL_DOES_NOT_FIT
-    assert "The cheapest that fits is A100" in decision.condition.message
+    assert "The smallest that fits is A100 ($3.7 an hour)." in decision.condition.message
 
 
 def test_the_users_engine_settings_reach_the_plan() -> None:
@@ -243,6 +243,49 @@ def test_a_failure_that_passes_by_itself_changes_nothing() -> None:
 def test_a_named_size_that_fails_is_not_replaced_by_another() -> None:
     plan = planned(workspace(instance_type="A10"))
     assert planned(workspace(instance_type="A10"), previous=plan, reports=(failure(plan),)) == plan
+
+
+def test_a_named_size_that_fails_says_what_else_would_do_and_what_to_change() -> None:
+    plan = planned(workspace(instance_type="A10"))
+    decision = decided(workspace(instance_type="A10"), previous=plan, reports=(failure(plan),))
+    assert decision.plan == plan
+    assert "A100 ($3.7 an hour) of cloud would do." in decision.condition.message
+    assert "delete the Workspace and apply it with another one" in (decision.next_step or "")
+
+
+def test_what_was_set_aside_and_why_stands_in_the_plan() -> None:
+    plan = planned(workspace())
+    second = planned(workspace(), previous=plan, reports=(failure(plan),))
+    assert "A10 of cloud failed (QuotaExceeded: no quota in eastus)" in second.why[-1]
+    assert "12:10 UTC" in second.why[-1]
+
+
+def test_a_size_of_which_none_is_left_is_passed_over_and_planned_with_a_warning_when_named() -> None:
+    scarce = CLOUD.model_copy(update={"offers": (A10.model_copy(update={"available": 0}), A100)})
+    assert planned(workspace(), (scarce,)).instance_type == "A100"
+    named = planned(workspace(instance_type="A10"), (scarce,))
+    assert named.instance_type == "A10"
+    assert "Only 0 more of A10 can be had now (quota or capacity)." in named.warnings
+    assert "Use A100 ($3.7 an hour) instead." in named.warnings
+
+
+def test_of_equal_price_the_newer_gpu_comes_first_then_fewer_nodes_then_the_name() -> None:
+    twins = (gpu("b", 79, 2.0), gpu("a", 79, 2.0), gpu("new", 79, 2.0, capability=9.0))
+    assert planned(workspace(), (CLOUD.model_copy(update={"offers": twins}),)).instance_type == "new"
+    assert planned(workspace(), (CLOUD.model_copy(update={"offers": twins[:2]}),)).instance_type == "a"
+    two, one = gpu("two", 22, 1.0), gpu("one", 79, 2.0)
+    assert planned(workspace("phi-4"), (FAKE.model_copy(update={"offers": (two, one)}),)).nodes == 1
+
+
+def test_the_spot_price_counts_for_who_asks_for_spot_machines() -> None:
+    cheap_spot = (A10, A100.model_copy(update={"spot_price_per_hour": 0.4}))
+    offers = (CLOUD.model_copy(update={"offers": cheap_spot}),)
+    assert planned(workspace(), offers).instance_type == "A10"
+    for word in ({"cloud.kaito.sh/spot": "true"}, {"cloud.kaito.sh/capacity-type": "spot"}):
+        plan = planned(workspace(annotations=word), offers)
+        assert (plan.instance_type, plan.cost_per_hour) == ("A100", 0.4)
+    dear = planned(workspace(annotations={"cloud.kaito.sh/spot": "true"}), (CLOUD,))
+    assert "Its price as a spot machine is not known; the one on demand is counted." in dear.warnings
 
 
 def test_when_all_offers_failed_their_words_are_told_and_it_is_tried_again_later() -> None:
