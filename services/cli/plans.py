@@ -56,8 +56,14 @@ class Planned:
         return next((c for c in self.found.candidates if self.is_chosen(c)), None)
 
 
-def plan_manifest(manifest: Manifest, offers: tuple[Offers, ...], catalogue: Catalogue, known: KnownSkus) -> Planned:
-    """Plan one Workspace of a file."""
+def plan_manifest(
+    manifest: Manifest,
+    offers: tuple[Offers, ...],
+    catalogue: Catalogue,
+    known: KnownSkus,
+    hub: ModelFacts | Refusal | None = None,
+) -> Planned:
+    """Plan one Workspace of a file. `hub` is what is known of a model that is not in the catalogue."""
     state = manifest.state
     if state is None:
         return Planned(where=manifest.where, why_not=manifest.problem or "It cannot be read.", wrong=True)
@@ -65,18 +71,24 @@ def plan_manifest(manifest: Manifest, offers: tuple[Offers, ...], catalogue: Cat
     if provider in OWN_MACHINES and all(o.provider != provider for o in offers):
         text = f"What provider {provider} has is in no table: write its offers into a file and pass --offers FILE."
         return Planned(where=manifest.where, why_not=text)
-    answer = _plan(state, as_offered_by(provider, offers), catalogue, known)
+    answer = _plan(state, as_offered_by(provider, offers), catalogue, known, hub)
     return replace(answer, where=manifest.where, notes=manifest.notes)
 
 
-def _plan(state: WorkspaceState, offers: Sequence[Offers], catalogue: Catalogue, known: KnownSkus) -> Planned:
-    subject = subject_of(state, catalogue)
+def _plan(
+    state: WorkspaceState,
+    offers: Sequence[Offers],
+    catalogue: Catalogue,
+    known: KnownSkus,
+    hub: ModelFacts | Refusal | None,
+) -> Planned:
+    subject = subject_of(state, catalogue, hub)
     if isinstance(subject, Refusal):
         return Planned(where="", why_not=subject.message, wrong=subject.reason in WRONG)
     wanted = wanted_of(state, subject, offers)
     serving = [o for o in offers if wanted.provider in (None, o.provider)]
     found = survey(wanted.model_copy(update={"instance_type": None}), serving)
-    made = make_plan(state, offers, (), catalogue, known)
+    made = make_plan(state, offers, (), catalogue, known, hub=hub)
     if isinstance(made, Refusal):
         wrong = made.reason in WRONG
         return Planned(where="", model=subject.model, why_not=made.message, wrong=wrong, found=found)

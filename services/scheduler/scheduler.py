@@ -109,7 +109,7 @@ class Scheduler:
     def _ask_hub(
         self, state: WorkspaceState, plan: Plan | None, reports: Sequence[Report]
     ) -> ModelFacts | Refusal | None:
-        """What the hub knows of a model that is not in the catalogue; it is not asked where the plan stands and works."""
+        """What the hub knows of a model that is not in the catalogue; not asked where the plan stands and works."""
         if self._book is None or (stands(state, plan, reports) and spent(plan, reports) is None):
             return None
         ask = ask_for(state, plan, self._catalogue)

@@ -159,6 +159,14 @@ VALUES = st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from
 documents = st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner)).map(json.dumps)
 
 
+def test_a_model_that_only_the_hub_knows_is_refused_in_words_where_no_hub_may_be_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    result = run(stdin=manifest(model="someone/some-model"))
+    assert (result.exit_code, "HF_HUB_OFFLINE is set, so no hub is asked." in result.stdout) == (2, True)
+
+
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text() | documents)
 def test_whatever_a_file_holds_it_is_read_or_refused_in_words(tmp_path: Path, text: str) -> None:

@@ -94,7 +94,8 @@ def test_it_ends_at_an_offer_that_works_or_at_a_plain_reason(
 
 @given(outcomes)
 def test_no_offer_is_tried_twice_while_it_is_set_aside(fates: dict[tuple[str, str], FailureCode | None]) -> None:
-    world, tried = World(fates), []
+    world = World(fates)
+    tried: list[tuple[str, str]] = []
     for _ in range(2 * len(fates)):
         world.decide(reports=world.reports)
         assert world.plan is not None

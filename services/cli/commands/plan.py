@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from services.cli.options import Output, OutputOption
+
+if TYPE_CHECKING:
+    from services.contracts.messages import WorkspaceState
+    from services.scheduler.catalog import Catalogue
+    from services.scheduler.facts import ModelFacts
+    from services.scheduler.refusal import Refusal
 
 WRONG_INPUT, NOTHING_FITS = 2, 3
 """Exit codes: the file, or a manifest in it, must be changed; no offer fits."""
@@ -26,6 +32,7 @@ def plan(
 ) -> None:
     """Show the sizes on which each Workspace of a file fits, which is chosen, and why. No cluster is needed.
 
+    Nothing is asked of any network but the hub of HF_ENDPOINT, for a model that is not in the catalogue.
     Exit code 3 when none fits a Workspace, 2 for bad input.
     """
     from services.cli.manifests import BadFile, read_manifests
@@ -43,7 +50,7 @@ def plan(
         typer.echo(str(error), err=True)
         raise typer.Exit(WRONG_INPUT) from error
     catalogue, known = load_catalogue(), load_known_skus()
-    answers = [plan_manifest(manifest, offered, catalogue, known) for manifest in manifests]
+    answers = [plan_manifest(m, offered, catalogue, known, _from_hub(m.state, catalogue)) for m in manifests]
     if output is Output.JSON:
         print_json([to_json(answer) for answer in answers])
     else:
@@ -55,3 +62,21 @@ def plan(
     ):
         if bad:
             raise typer.Exit(code)
+
+
+def _from_hub(state: WorkspaceState | None, catalogue: Catalogue) -> ModelFacts | Refusal | None:
+    """What the hub tells of a model that the catalogue does not have; None where it has."""
+    from services.cli.connect import run
+    from services.cli.errors import CliError
+    from services.cli.hub import hub_model
+    from services.contracts.conditions import Reason
+    from services.scheduler.hub.ask import ask_for, hinted
+    from services.scheduler.refusal import Refusal
+
+    ask = ask_for(state, None, catalogue) if state else None
+    if ask is None:
+        return None
+    try:
+        return run(hub_model(ask.model)).facts
+    except CliError as error:
+        return hinted(Refusal(reason=Reason.UNKNOWN_PRESET, message=str(error)), catalogue, ask.model)
