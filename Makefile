@@ -47,7 +47,7 @@ test-conformance test-chaos: SPREAD = -n $(WORKERS) --dist worksteal
 $(TIERS:%=test-%): test-%:
 	@if [ -d tests/$* ]; then echo "== tests/$*"; $(BIN)/python -m pytest $(SPREAD) tests/$*; fi
 
-bench: $(READY) ## print the figures: bus hop, apply to workload, memory, provisioner, time to the answer
+bench: $(READY) ## print the figures: plans, bus hop, apply to workload, memory, provisioner, time to the answer
 	@$(BIN)/python -m tests.bench
 
 lint: $(READY) ## ruff, mypy, import contracts

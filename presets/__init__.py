@@ -1,1 +1,1 @@
-"""Facts on models and machine sizes: data only."""
+"""Facts on models, machine sizes and prices: data, and the reader of prices, which several services need."""

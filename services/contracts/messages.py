@@ -103,13 +103,15 @@ class Demand(Message):
     """How many nodes a workspace wants of one provider. 0 tells the provider to let go of all.
 
     The workspace's uid is the idempotency key: the same demand twice gives the same nodes. Nodes must carry
-    `labels` and `taints` and belong to the owner `uid`.
+    `labels` and `taints` and belong to the owner `uid`. `gpus` is set where the workspace shares its nodes with others,
+    and is then what it takes of each; only what is offered as `shared` is demanded so.
     """
 
     plan_revision: int
     provider: str
     nodes: int = Field(ge=0)
     instance_type: str
+    gpus: int | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     taints: tuple[str, ...] = ()
     disk_gib: int = 0

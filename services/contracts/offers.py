@@ -14,8 +14,11 @@ class Offer(Contract):
     """One machine size. Memory is in GiB; `gpu_memory_gib` is that of one GPU; prices are US dollars an hour.
 
     `interconnect` is how the GPUs of one machine are joined. `available` is the number of further nodes that can be
-    had now; None where the provider does not know. `taints` are those that the cloud may put on such nodes by itself,
-    as on spot machines: pods must tolerate them.
+    had now; None where the provider does not know. `price_per_hour` is that on demand, `price_note` says where the
+    prices come from and as of when. `shared` says that one node may serve several workspaces, each with the GPUs it
+    needs; `free_gpus` is then the most that are free on one node. `ready_seconds` is how long a node takes from the
+    request until it is ready. `taints` are those that the cloud may put on
+    such nodes by itself, as on spot machines: pods must tolerate them.
     """
 
     instance_type: str
@@ -27,8 +30,13 @@ class Offer(Contract):
     cpu: int | None = None
     memory_gib: float | None = None
     price_per_hour: float | None = None
+    spot_price_per_hour: float | None = None
+    price_note: str | None = None
     available: int | None = None
     taints: tuple[str, ...] = ()
+    shared: bool = False
+    free_gpus: int | None = None
+    ready_seconds: float | None = None
     runnable: bool = True
     not_runnable_because: str | None = None
     retired: date | None = None

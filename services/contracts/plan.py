@@ -97,6 +97,8 @@ class Plan(Contract):
     engine: Engine | None = None
     template: dict[str, object] | None = None
     pod: PodResources = PodResources()
+    shares_node: bool = False
+    """Whether others may use the GPUs of its nodes that it does not take."""
     node_labels: dict[str, str] = Field(default_factory=dict)
     taints: tuple[str, ...] = ()
     """Those that the nodes must carry."""

@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from services.contracts.base import Contract
+from services.contracts.identity import short_uid
 
 GROUP = "kaito.sh"
 VERSIONS = ("v1alpha1", "v1beta1")
@@ -25,11 +26,18 @@ LABEL_OWNER_UID = "kaito.sh/workspace-uid"
 LABEL_SIMULATED = "kaito.sh/simulated"
 LABEL_PROVIDER = "kaito.sh/provider"
 
+
+def share_label(uid: str) -> str:
+    """The label of a workspace on a node that it shares with others: one key each, so that none hides another."""
+    return f"{short_uid(uid)}.share.kaito.sh/workspace"
+
+
 ANNOTATION_PROVIDER = "kaito.sh/provider"
 ANNOTATION_RUNTIME = "kaito.sh/runtime"
 ANNOTATION_NODE_IMAGE_FAMILY = "kaito.sh/node-image-family"
 ANNOTATION_PERFORMANCE_MODE = "kaito.sh/performance-mode"
 ANNOTATION_ENABLE_LB = "kaito.sh/enablelb"
+ANNOTATION_WHOLE_NODE = "kaito.sh/whole-node"
 ANNOTATION_MAX_MODEL_LEN = "kaito.sh/max-model-len"
 ANNOTATION_CONCURRENCY = "kaito.sh/concurrency"
 

@@ -70,7 +70,12 @@ def facts(node: JsonObject) -> NodeFacts:
 
 
 def demanded_labels(demand: Demand, *, simulated: bool) -> dict[str, str]:
-    """The labels that a demand's nodes must carry: the demand's own, and those by which we know them again."""
+    """The labels that a demand's nodes must carry: the demand's own, and those by which we know them again.
+
+    A node that is shared has no one owner, so it carries only what the demand asks for, and the provider.
+    """
+    if demand.gpus is not None:
+        return demand.labels | {LABEL_PROVIDER: demand.provider}
     ours = {
         LABEL_WORKSPACE: demand.name,
         LABEL_WORKSPACE_NAMESPACE: demand.namespace,

@@ -37,6 +37,8 @@ class Nodes:
         self._by_workspace: dict[Key, set[str]] = {}
         self.changed: Callable[[Key], None] = _nobody
         """Called with the workspace whose node came, went or is not as it was."""
+        self.owners: Callable[[JsonObject], Iterable[Key]] = _one_owner
+        """Whose a node is. A provider whose nodes several may share says so itself."""
 
     @property
     def synced(self) -> bool:
@@ -59,7 +61,7 @@ class Nodes:
 
         Whoever acts a machine uses this for what he writes: the watch brings nothing new after it.
         """
-        name, key = dig_str(node, "metadata", "name"), workspace_of(node)
+        name = dig_str(node, "metadata", "name")
         before = self._by_name.get(name)
         if gone:
             self.forget(name)
@@ -67,7 +69,7 @@ class Nodes:
             self.remember(node)
         # What a pass itself has deleted is gone only now, and no news by what is known.
         news = gone or before is None or facts(before) != facts(node)
-        if self.synced and all(key) and news:
+        for key in self.owners(node) if self.synced and news else ():
             self.changed(key)
 
     def all(self) -> Iterable[JsonObject]:
@@ -133,6 +135,11 @@ class Nodes:
         names.discard(name)
         if not names:
             del self._by_workspace[key]
+
+
+def _one_owner(node: JsonObject) -> Iterable[Key]:
+    key = workspace_of(node)
+    return (key,) if all(key) else ()
 
 
 def _nobody(_workspace: Key) -> None:

@@ -55,6 +55,8 @@ class InstanceSpec(Contract):
     name: str
     owner: Owner
     instance_type: str
+    gpus: int | None = None
+    """Set where a node may be shared, and its other GPUs go to others. Only for sizes that are offered as `shared`."""
     labels: dict[str, str] = Field(default_factory=dict)
     taints: tuple[str, ...] = ()
     """As kubectl writes them: key=value:Effect, or key:Effect."""
@@ -78,6 +80,8 @@ class Instance(Contract):
     """What it is doing, in words that do not change from second to second."""
     failure: Failure | None = None
     node_name: str | None = None
+    gpus: int | None = None
+    """As in its spec."""
 
 
 class Deadlines(Contract):

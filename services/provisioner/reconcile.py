@@ -78,6 +78,7 @@ def _spec(view: View, name: str) -> InstanceSpec:
         name=name,
         owner=Owner.of(demand),
         instance_type=demand.instance_type,
+        gpus=demand.gpus,
         labels=view.labels,
         taints=demand.taints,
         disk_gib=demand.disk_gib,
@@ -159,7 +160,9 @@ def _unmarked(view: View, node: NodeFacts) -> bool:
 
 
 def _same_size(view: View, instance: Instance) -> bool:
-    return instance.instance_type.lower() == view.demand.instance_type.lower()
+    """Also the same part of a node, where nodes are shared."""
+    demand = view.demand
+    return instance.instance_type.lower() == demand.instance_type.lower() and instance.gpus == demand.gpus
 
 
 def _index(instance: Instance) -> int:

@@ -9,6 +9,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from presets.prices import price_of
 from services.contracts.offers import Offer
 
 
@@ -27,7 +28,6 @@ class Sku(BaseModel):
     interconnect: Literal["nvlink", "pcie"] | None = None
     vcpus: int | None = None
     memory_gib: float | None = None
-    price_per_hour: float | None = None
     runnable: bool = True
     because: str | None = None
     retired: date | None = None
@@ -35,7 +35,8 @@ class Sku(BaseModel):
     taints: tuple[str, ...] = ()
 
     def offer(self) -> Offer:
-        """As a provider offers it: with the memory that a GPU's driver would report."""
+        """As a provider offers it: with the memory that a GPU's driver would report, and the prices that are known."""
+        price = price_of(self.name)
         return Offer(
             instance_type=self.name,
             gpus=self.gpus,
@@ -45,7 +46,9 @@ class Sku(BaseModel):
             interconnect=self.interconnect,
             cpu=self.vcpus,
             memory_gib=self.memory_gib,
-            price_per_hour=self.price_per_hour,
+            price_per_hour=price.on_demand,
+            spot_price_per_hour=price.spot,
+            price_note=price.note,
             runnable=self.runnable,
             not_runnable_because=self.because,
             retired=self.retired,

@@ -19,9 +19,10 @@ from services.contracts.offers import Offers
 from services.contracts.plan import Plan, SetAside, Workload
 from services.contracts.subjects import ServiceName
 from services.scheduler.catalog import Catalogue
+from services.scheduler.choose import others
 from services.scheduler.facts import ModelFacts
 from services.scheduler.known_skus import KnownSkus
-from services.scheduler.make_plan import make_plan
+from services.scheduler.make_plan import make_plan, subject_of, wanted_of
 from services.scheduler.refusal import Refusal
 
 SET_ASIDE_FOR: Final = timedelta(minutes=10)
@@ -57,12 +58,12 @@ def decide(
 
     `hub` is what is known of a model that is not in the catalogue.
     """
-    if previous is not None and stands(state, previous, reports):
-        return _planned(previous)
-    inputs = digest(state)
-    failure = _spent(previous, reports)
-    aside = _set_aside(previous, failure if previous and previous.inputs == inputs else None, now)
+    inputs, failure = digest(state), spent(previous, reports)
     live = [o for o in offers if now - o.published_at <= LIVE_FOR]
+    if previous is not None and stands(state, previous, reports):
+        kept = _planned(previous)
+        return kept if failure is None else _insisted(kept, state, previous, failure, live, catalogue, hub, now)
+    aside = _set_aside(previous, failure if previous and previous.inputs == inputs else None, now)
     made = make_plan(state, live, aside, catalogue, known, held=previous, hub=hub)
     if isinstance(made, Refusal):
         return _refused(made, previous, aside, now)
@@ -73,7 +74,7 @@ def stands(state: WorkspaceState, plan: Plan | None, reports: Sequence[Report]) 
     """Whether the plan is kept: it was made from the same, and its offer did not fail, or the user insists on it."""
     if plan is None or plan.inputs != digest(state):
         return False
-    return state.spec.resource.instance_type is not None or _spent(plan, reports) is None
+    return state.spec.resource.instance_type is not None or spent(plan, reports) is None
 
 
 def digest(state: WorkspaceState) -> str:
@@ -83,7 +84,7 @@ def digest(state: WorkspaceState) -> str:
     return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
 
 
-def _spent(plan: Plan | None, reports: Sequence[Report]) -> Failure | None:
+def spent(plan: Plan | None, reports: Sequence[Report]) -> Failure | None:
     """The failure for which another offer should be tried, if the present plan's provider reports one."""
     for report in reports:
         current = plan is not None and report.provider == plan.provider and report.plan_revision == plan.revision
@@ -101,6 +102,7 @@ def _set_aside(previous: Plan | None, failure: Failure | None, now: datetime) ->
     """The offers that are not to be planned now: those of before that still count, and the one that just failed."""
     kept = [aside for aside in previous.set_aside if aside.until > now] if previous else []
     if previous is not None and failure is not None:
+        kept = [a for a in kept if (a.provider, a.instance_type) != (previous.provider, previous.instance_type)]
         kept.append(
             SetAside(
                 provider=previous.provider,
@@ -137,6 +139,29 @@ def _planned(plan: Plan) -> Decision:
             next_step="Nothing happens until the Workspace is deleted or changed.",
         )
     return Decision(plan=plan, condition=true(ConditionType.PLAN_READY, Reason.PLANNED, f"{text}{warnings}"))
+
+
+def _insisted(
+    kept: Decision,
+    state: WorkspaceState,
+    plan: Plan,
+    failure: Failure,
+    offers: Sequence[Offers],
+    catalogue: Catalogue,
+    hub: ModelFacts | Refusal | None,
+    now: datetime,
+) -> Decision:
+    """The offer failed, and the user named it: the plan stands, and it is told what else would do."""
+    subject = subject_of(state, catalogue, hub)
+    if isinstance(subject, Refusal):
+        return kept
+    instead = others(wanted_of(state, subject, offers, plan), offers, _set_aside(plan, failure, now))
+    next_step = (
+        f"{plan.instance_type} is what you named, so no other size is tried. {instead} instanceType cannot be changed: "
+        "delete the Workspace and apply it with another one, or with none to have it chosen."
+    )
+    told = kept.condition.model_copy(update={"message": f"{kept.condition.message} {next_step}"[:4096]})
+    return kept.model_copy(update={"condition": told, "next_step": next_step})
 
 
 def _refused(refusal: Refusal, previous: Plan | None, aside: Sequence[SetAside], now: datetime) -> Decision:

@@ -24,6 +24,7 @@ def _wanted(state: WorkspaceState, plan: Plan) -> Demand:
         provider=plan.provider,
         nodes=plan.nodes,
         instance_type=plan.instance_type,
+        gpus=plan.pod.gpus if plan.shares_node else None,
         labels=plan.node_labels,
         taints=plan.taints,
         disk_gib=plan.disk_gib,
@@ -37,3 +38,9 @@ def parameters(state: WorkspaceState, provider: str) -> dict[str, str]:
     """The workspace's annotations that only this provider understands, without their prefix."""
     prefix = f"{provider}.kaito.sh/"
     return {key.removeprefix(prefix): value for key, value in state.annotations.items() if key.startswith(prefix)}
+
+
+def asks_for_spot(state: WorkspaceState, provider: str) -> bool:
+    """Whether the workspace wants spot machines, in either of the words that providers have for it."""
+    found = parameters(state, provider)
+    return found.get("spot", "").lower() == "true" or found.get("capacity-type", "").strip().lower() == "spot"

@@ -1,6 +1,6 @@
 """What is known of models and machines: the rows of `presets/`, as frozen values.
 
-Sizes are in GiB, a machine's prices in US dollars an hour, lengths in tokens.
+Sizes are in GiB, lengths in tokens.
 """
 
 from __future__ import annotations
@@ -155,7 +155,6 @@ class Sku(Facts):
     memory_gib: int | None = None
     nvme: bool = False
     interconnect: Literal["nvlink", "pcie"] | None = None
-    price_per_hour: float | None = None
     retired: date | None = None
     replacement: str | None = None
     warning: str | None = None

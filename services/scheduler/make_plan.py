@@ -13,12 +13,16 @@ from services.contracts.workspace import (
     ANNOTATION_ENABLE_LB,
     ANNOTATION_PROVIDER,
     ANNOTATION_RUNTIME,
+    ANNOTATION_WHOLE_NODE,
     LABEL_WORKSPACE,
     LABEL_WORKSPACE_NAMESPACE,
     LabelSelector,
+    share_label,
 )
+from services.scheduler.candidates import Candidate, Wanted
 from services.scheduler.catalog import Catalogue
-from services.scheduler.choose import Candidate, Wanted, choose
+from services.scheduler.choose import choose
+from services.scheduler.demands import asks_for_spot
 from services.scheduler.engine_config import BadConfig, EngineConfig, read_config
 from services.scheduler.engine_settings import engine_settings
 from services.scheduler.facts import ModelFacts
@@ -56,11 +60,17 @@ def make_plan(
     `held` is the plan of before: what it holds need not be free. `hub` is what is known of a model that is not in the
     catalogue.
     """
-    subject = _subject(state, catalogue, hub)
+    subject = subject_of(state, catalogue, hub)
     if isinstance(subject, Refusal):
         return subject
+    chosen = choose(wanted_of(state, subject, offers, held), offers, aside, known)
+    return chosen if isinstance(chosen, Refusal) else _plan(state, subject, chosen)
+
+
+def wanted_of(state: WorkspaceState, subject: Subject, offers: Sequence[Offers], held: Plan | None = None) -> Wanted:
+    """What is to be found among the offers."""
     resource = state.spec.resource
-    wanted = Wanted(
+    return Wanted(
         model=subject.model,
         wish=subject.wish,
         instance_type=resource.instance_type,
@@ -68,12 +78,15 @@ def make_plan(
         provider=state.annotations.get(ANNOTATION_PROVIDER),
         tuning=state.spec.tuning is not None,
         held=(held.provider, held.instance_type) if held else None,
+        spot=frozenset(o.provider for o in offers if asks_for_spot(state, o.provider)),
+        whole_node=_is_on(state, ANNOTATION_WHOLE_NODE),
     )
-    chosen = choose(wanted, offers, aside, known)
-    return chosen if isinstance(chosen, Refusal) else _plan(state, subject, chosen)
 
 
-def _subject(state: WorkspaceState, catalogue: Catalogue, hub: ModelFacts | Refusal | None) -> Subject | Refusal:
+def subject_of(
+    state: WorkspaceState, catalogue: Catalogue, hub: ModelFacts | Refusal | None = None
+) -> Subject | Refusal:
+    """What the workspace is about, or why that cannot be planned at all."""
     if state.annotations.get(ANNOTATION_RUNTIME) == "transformers":
         return Refusal(
             reason=Reason.INVALID_SPEC,
@@ -119,6 +132,9 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:
     spec, sizing, offer = state.spec, chosen.sizing, chosen.offer
     workload = _workload(state)
     labels = _labels(spec.resource.label_selector)
+    ours = {LABEL_WORKSPACE: state.name, LABEL_WORKSPACE_NAMESPACE: state.namespace}
+    if chosen.shares:
+        ours = {share_label(state.uid): state.name}
     model = subject.model
     return Plan(
         revision=1,
@@ -132,15 +148,16 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:
         engine=_engine(subject, chosen) if model and workload is Workload.INFERENCE else None,
         template=dict(spec.inference.template) if spec.inference and spec.inference.template else None,
         pod=PodResources(
-            gpus=sizing.gpus_per_node if sizing else offer.gpus,
+            gpus=chosen.gpus,
             memory_gib=sizing.memory_gib if sizing and not offer.gpus else None,
         ),
-        node_labels={**labels, LABEL_WORKSPACE: state.name, LABEL_WORKSPACE_NAMESPACE: state.namespace},
-        taints=(GPU_TAINT,) if offer.gpus else (),
+        shares_node=chosen.shares,
+        node_labels=labels | ours,
+        taints=(GPU_TAINT,) if offer.gpus and not chosen.shares else (),
         tolerates=offer.taints,
         disk_gib=model.disk_gib if model else DISK_GIB,
         adapters=_adapters(state),
-        load_balancer=state.annotations.get(ANNOTATION_ENABLE_LB, "").lower() == "true",
+        load_balancer=_is_on(state, ANNOTATION_ENABLE_LB),
         prediction=_prediction(chosen),
         cost_per_hour=chosen.cost_per_hour,
         why=chosen.why,
@@ -152,6 +169,10 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:
             workload=workload,
         ),
     )
+
+
+def _is_on(state: WorkspaceState, annotation: str) -> bool:
+    return state.annotations.get(annotation, "").lower() == "true"
 
 
 def _workload(state: WorkspaceState) -> Workload:

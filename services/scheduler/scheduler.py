@@ -23,7 +23,7 @@ from services.contracts.offers import Offers
 from services.contracts.plan import Plan
 from services.contracts.subjects import ServiceName
 from services.scheduler.catalog import Catalogue
-from services.scheduler.decide import Decision, decide, stands
+from services.scheduler.decide import Decision, decide, spent, stands
 from services.scheduler.demands import demands_for
 from services.scheduler.facts import ModelFacts
 from services.scheduler.hub.ask import ask_for, hinted
@@ -109,8 +109,8 @@ class Scheduler:
     def _ask_hub(
         self, state: WorkspaceState, plan: Plan | None, reports: Sequence[Report]
     ) -> ModelFacts | Refusal | None:
-        """What the hub knows of a model that is not in the catalogue; it is not asked where the plan stands."""
-        if self._book is None or stands(state, plan, reports):
+        """What the hub knows of a model that is not in the catalogue; not asked where the plan stands and works."""
+        if self._book is None or (stands(state, plan, reports) and spent(plan, reports) is None):
             return None
         ask = ask_for(state, plan, self._catalogue)
         return hinted(self._book.look(ask), self._catalogue, ask.model) if ask else None
@@ -141,16 +141,16 @@ class Scheduler:
             await self._bus.publish(wanted, expect=last.sequence)
 
     async def _demand(self, wanted: Demand) -> None:
-        """Publish a demand that is new. A provider that has nothing is not told to let go of it.
+        """Publish a demand that is new.
 
-        Raises `Outdated` where a newer plan has demanded already: this pass began with an older one.
+        A provider that is to let go is told so even if it was never asked: a pass with an older plan may be about to
+        ask it, and finds this word first. Raises `Outdated` where a newer plan has demanded already: this pass began
+        with an older one.
         """
-        if wanted.nodes and await self._bus.publish_first(wanted):
+        if await self._bus.publish_first(wanted):
             return
         last = await self._bus.last(Demand, wanted.subject)
         known = last.message if last.message and last.message.uid == wanted.uid else None
-        if known is None and wanted.nodes == 0:
-            return
         if known is not None and _age(known) > _age(wanted):
             raise Outdated(wanted.subject)
         if known != wanted:

@@ -238,6 +238,13 @@ def _next_step(
         return None
     for report in reports:
         if any(c.type is failing.type and not c.is_true for c in report.conditions):
-            return report.next_step
+            return _with_planners_word(report, reports)
     before = old.condition(failing.type)
     return old.next_step if before is not None and before.reason == failing.reason else None
+
+
+def _with_planners_word(speaker: Report, reports: Sequence[Report]) -> str | None:
+    """The scheduler knows what else would do where a provider has failed; it speaks after the one who failed."""
+    planner = _of(reports, ServiceName.SCHEDULER)
+    words = [speaker.next_step, planner.next_step if planner and planner is not speaker and speaker.failure else None]
+    return ". ".join(word.rstrip(".") for word in words if word) + "." if words[1] else words[0]

@@ -1,6 +1,6 @@
-"""`python -m tests.bench [hop] [apply] [provisioner] [up]`: measures on real parts, prints a table.
+"""`python -m tests.bench [plan] [hop] [apply] [provisioner] [up]`: measures on real parts, prints a table.
 
-About five minutes for all.
+About six minutes for all.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from deploy.local.binaries import ensure_control_plane
 from deploy.local.controlplane import ControlPlane
 from tests.bench.figure import Figure, table
 from tests.bench.hop import measure_hop
+from tests.bench.plan import measure_plans
 from tests.bench.provisioner import measure
 from tests.bench.up import measure_up
 from tests.bench.workload import delete_all, measure_apply, measure_memory
 from tests.stack import Stack, running
 
-ALL = ("hop", "apply", "provisioner", "up")
+ALL = ("plan", "hop", "apply", "provisioner", "up")
 
 
 def main() -> None:
@@ -30,6 +31,9 @@ def main() -> None:
     if unknown := [name for name in wanted if name not in ALL]:
         sys.exit(f"There is no figure {unknown[0]}. There are: {', '.join(ALL)}.")
     _say(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}: other work on the machine shows in the figures.")
+    if "plan" in wanted:
+        _say("plan ...")
+        _say(table(measure_plans()))
     with tempfile.TemporaryDirectory(prefix="kaitobus-bench-") as folder:
         figures = asyncio.run(_on_a_stack(Path(folder), wanted))
         if figures:

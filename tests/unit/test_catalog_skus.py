@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from presets.prices import load_prices, price_of
 from services.scheduler.catalog import Cloud, load_skus
 from services.scheduler.facts import Sku
 
@@ -75,10 +76,26 @@ def test_a_machine_without_an_nvidia_gpu_says_why_it_cannot_be_used(cloud: Cloud
 
 def test_a_larger_machine_of_a_kind_never_costs_less() -> None:
     for cloud in CLOUDS:
-        priced = [row for row in load_skus(cloud) if row.price_per_hour is not None]
-        for small in priced:
-            for large in priced:
-                if (small.gpu_model, small.gpu_memory_gib) == (large.gpu_model, large.gpu_memory_gib) and (
-                    small.gpus < large.gpus and (small.vcpus or 0) <= (large.vcpus or 0)
-                ):
-                    assert (small.price_per_hour or 0) <= (large.price_per_hour or 0), (small.name, large.name)
+        priced = [(row, cost) for row in load_skus(cloud) if (cost := price_of(row.name).on_demand) is not None]
+        for small, less in priced:
+            for large, more in priced:
+                same = (small.gpu_model, small.gpu_memory_gib) == (large.gpu_model, large.gpu_memory_gib)
+                if same and small.gpus < large.gpus and (small.vcpus or 0) <= (large.vcpus or 0):
+                    assert less <= more, (small.name, large.name)
+
+
+def test_every_price_is_that_of_a_known_size_and_says_where_it_comes_from() -> None:
+    known = {row.name for cloud in CLOUDS for row in load_skus(cloud)}
+    for found in load_prices().values():
+        for prices in (found.on_demand, found.spot):
+            assert prices.prices.keys() <= known
+            assert prices.source
+            assert prices.as_of
+    note = price_of("standard_nc24ads_a100_v4").note or ""
+    assert "as of 2026-11-23" in note
+
+
+def test_a_spot_machine_costs_less_than_one_on_demand() -> None:
+    for cloud, found in load_prices().items():
+        for name, spot in found.spot.prices.items():
+            assert 0 < spot < found.on_demand.prices[name], (cloud, name)

@@ -24,6 +24,7 @@ from services.contracts.workspace import (
     Resource,
     Tuning,
     WorkspaceSpec,
+    share_label,
 )
 from services.scheduler.catalog import load_catalogue
 from services.scheduler.decide import SET_ASIDE_FOR, Decision, decide, stands
@@ -145,7 +146,7 @@ def test_a_retired_size_is_never_chosen_but_planned_with_a_warning_when_named() 
     decision = decided(workspace("phi-3-mini-4k-instruct", "Standard_NC6s_v3"))
     assert decision.plan is not None
     assert "retired by its cloud on 2025-09-30" in decision.condition.message
-    assert "Use A10 instead" in decision.condition.message
+    assert "Use A10 ($1 an hour) instead" in decision.condition.message
     assert "older than today's vLLM wants" in decision.condition.message
 
 
@@ -196,7 +197,7 @@ def test_a_named_size_too_small_names_the_cheapest_that_fits() -> None:
     small = Offers(provider="cloud", offers=(gpu("tiny", 4, 0.1), A100), published_at=NOW)
     decision = decided(workspace(instance_type="tiny"), (small,))
     assert decision.condition.reason == Reason.MODEL_DOES_NOT_FIT
-    assert "The cheapest that fits is A100" in decision.condition.message
+    assert "The smallest that fits is A100 ($3.7 an hour)." in decision.condition.message
 
 
 def test_the_users_engine_settings_reach_the_plan() -> None:
@@ -243,6 +244,49 @@ def test_a_failure_that_passes_by_itself_changes_nothing() -> None:
 def test_a_named_size_that_fails_is_not_replaced_by_another() -> None:
     plan = planned(workspace(instance_type="A10"))
     assert planned(workspace(instance_type="A10"), previous=plan, reports=(failure(plan),)) == plan
+
+
+def test_a_named_size_that_fails_says_what_else_would_do_and_what_to_change() -> None:
+    plan = planned(workspace(instance_type="A10"))
+    decision = decided(workspace(instance_type="A10"), previous=plan, reports=(failure(plan),))
+    assert decision.plan == plan
+    assert "A100 ($3.7 an hour) of cloud would do." in decision.condition.message
+    assert "delete the Workspace and apply it with another one" in (decision.next_step or "")
+
+
+def test_what_was_set_aside_and_why_stands_in_the_plan() -> None:
+    plan = planned(workspace())
+    second = planned(workspace(), previous=plan, reports=(failure(plan),))
+    assert "A10 of cloud failed (QuotaExceeded: no quota in eastus)" in second.why[-1]
+    assert "12:10 UTC" in second.why[-1]
+
+
+def test_a_size_of_which_none_is_left_is_passed_over_and_planned_with_a_warning_when_named() -> None:
+    scarce = CLOUD.model_copy(update={"offers": (A10.model_copy(update={"available": 0}), A100)})
+    assert planned(workspace(), (scarce,)).instance_type == "A100"
+    named = planned(workspace(instance_type="A10"), (scarce,))
+    assert named.instance_type == "A10"
+    assert "Only 0 more of A10 can be had now (quota or capacity)." in named.warnings
+    assert "Use A100 ($3.7 an hour) instead." in named.warnings
+
+
+def test_of_equal_price_the_newer_gpu_comes_first_then_fewer_nodes_then_the_name() -> None:
+    twins = (gpu("b", 79, 2.0), gpu("a", 79, 2.0), gpu("new", 79, 2.0, capability=9.0))
+    assert planned(workspace(), (CLOUD.model_copy(update={"offers": twins}),)).instance_type == "new"
+    assert planned(workspace(), (CLOUD.model_copy(update={"offers": twins[:2]}),)).instance_type == "a"
+    two, one = gpu("two", 22, 1.0), gpu("one", 79, 2.0)
+    assert planned(workspace("phi-4"), (FAKE.model_copy(update={"offers": (two, one)}),)).nodes == 1
+
+
+def test_the_spot_price_counts_for_who_asks_for_spot_machines() -> None:
+    cheap_spot = (A10, A100.model_copy(update={"spot_price_per_hour": 0.4}))
+    offers = (CLOUD.model_copy(update={"offers": cheap_spot}),)
+    assert planned(workspace(), offers).instance_type == "A10"
+    for word in ({"cloud.kaito.sh/spot": "true"}, {"cloud.kaito.sh/capacity-type": "spot"}):
+        plan = planned(workspace(annotations=word), offers)
+        assert (plan.instance_type, plan.cost_per_hour) == ("A100", 0.4)
+    dear = planned(workspace(annotations={"cloud.kaito.sh/spot": "true"}), (CLOUD,))
+    assert "Its price as a spot machine is not known; the one on demand is counted." in dear.warnings
 
 
 def test_when_all_offers_failed_their_words_are_told_and_it_is_tried_again_later() -> None:
@@ -317,6 +361,48 @@ def test_what_a_workspace_holds_itself_is_open_to_it_though_it_was_the_last() ->
     after = decided(changed, (used_up, FAKE), previous=before).plan
     assert after is not None
     assert (after.provider, after.instance_type) == (before.provider, before.instance_type)
+
+
+SHARED = gpu("rack-a100-x8", 79, None, gpus=8, shared=True, free_gpus=8, available=1)
+RACK = Offers(provider="byo", offers=(SHARED,), published_at=NOW)
+
+
+def test_on_a_node_that_can_be_shared_it_takes_the_gpus_it_needs() -> None:
+    plan = planned(workspace(), (RACK,))
+    assert (plan.pod.gpus, plan.shares_node, plan.taints) == (1, True, ())
+    assert plan.engine is not None
+    assert plan.engine.data_parallel == 1
+    assert "It takes 1 of the node's 8 GPUs; others may use the rest." in plan.why
+    (demand,) = demands_for(workspace(), plan)
+    assert demand.gpus == 1
+    assert demand.labels == plan.node_labels == {"apps": "x", share_label("u1"): "w"}
+
+
+def test_a_larger_model_takes_more_of_them_and_no_more_than_are_free() -> None:
+    assert planned(workspace("llama-3.3-70b-instruct"), (RACK,)).pod.gpus == 2
+    full = RACK.model_copy(update={"offers": (SHARED.model_copy(update={"free_gpus": 1, "available": 0}),)})
+    assert planned(workspace(), (full,)).pod.gpus == 1
+    decision = decided(workspace("llama-3.3-70b-instruct"), (full,))
+    assert decision.plan is None
+    assert decision.condition.reason == Reason.MODEL_DOES_NOT_FIT
+
+
+def test_who_asks_for_the_whole_node_gets_all_its_gpus_and_no_neighbour() -> None:
+    asked = workspace(annotations={"kaito.sh/whole-node": "true"})
+    plan = planned(asked, (RACK,))
+    assert (plan.pod.gpus, plan.shares_node) == (8, False)
+    assert plan.engine is not None
+    assert plan.engine.data_parallel == 8
+    assert demands_for(asked, plan)[0].gpus is None
+    started = RACK.model_copy(update={"offers": (SHARED.model_copy(update={"available": 0}),)})
+    assert "Quota or capacity: none can be had now" in decided(asked, (started,)).condition.message
+
+
+def test_a_bought_node_has_one_owner_so_replicas_use_all_its_gpus() -> None:
+    bought = CLOUD.model_copy(update={"offers": (gpu("x4", 79, 14.0, gpus=4),)})
+    plan = planned(workspace(), (bought,))
+    assert (plan.pod.gpus, plan.shares_node) == (4, False)
+    assert "The node is paid for whole, so 4 replicas share its 4 GPUs." in plan.why
 
 
 def test_a_number_of_nodes_beyond_reason_is_refused() -> None:

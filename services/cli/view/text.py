@@ -36,8 +36,9 @@ def seconds(duration: float) -> str:
     return f"{int(duration // 60)}m{int(duration % 60):02d}s"
 
 
-def columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the columns aligned, three blanks between them, as kubectl prints."""
-    widths = [max(len(row[i]) for row in (headers, *rows)) for i in range(len(headers))]
-    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (headers, *rows))
+def columns(headers: Sequence[str], rows: Sequence[Sequence[str]], gap: int = 3) -> list[str]:
+    """Lines with the columns aligned, `gap` blanks between them; kubectl prints three."""
+    table = (headers, *rows)
+    widths = [max(len(row[i]) for row in table) for i in range(len(headers))]
+    lines = ((gap * " ").join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table)
     return [line.rstrip() for line in lines]

@@ -8,7 +8,7 @@ from services.contracts import subjects
 from services.contracts.publish.schemas import Schema, all_schemas
 from services.contracts.subjects import OFFERS_BUCKET, ServiceName, Stream
 
-VERSION: Final = "1.1.0"
+VERSION: Final = "1.2.0"
 """The contract's version. A change that breaks a provisioner raises the first number, any other the second."""
 
 _SCHEMAS: Final = "#/components/schemas/"

@@ -8,9 +8,10 @@ from typing import Final
 from services.chassis.kube import JsonObject, dig, dig_dict, dig_str
 from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.offers import Offer
+from services.contracts.workspace import share_label
 from services.provisioner.node_facts import facts, strings
 from services.provisioner.provider import InstanceSpec
-from services.provisioner.providers.byo.claims import claim_of, taken
+from services.provisioner.providers.byo.claims import claim_of, owners_of, shares_of, taken
 from services.provisioner.providers.byo.gpus import COUNT, MEMORY, PRODUCT, gpus_of, machine_of
 
 OUR_DOMAIN: Final = "kaito.sh/"
@@ -21,26 +22,43 @@ AGAIN_SECONDS: Final = 15.0
 def choose(nodes: Sequence[JsonObject], spec: InstanceSpec) -> JsonObject:
     """The node to claim: a preferred one, in the order they are named in, else the first that carries the labels.
 
+    For a share it is the node with the fewest GPUs free that are enough, so that whole nodes stay free.
     Raises `ProviderError`: no such node (InvalidRequest), or all of them taken or down (InsufficientCapacity).
     """
     suitable = [node for node in nodes if _is_meant(node, spec) and _has_size(node, spec)]
-    free = [node for node in suitable if why_not(node) is None]
+    free = [node for node in suitable if why_not(node, spec.gpus) is None and spec.owner.key not in owners_of(node)]
     if not free:
         raise _refusal(nodes, suitable, spec)
     order = {name: place for place, name in enumerate(spec.preferred_nodes)}
-    return min(free, key=lambda node: (order.get(_name(node), len(order)), _name(node)))
+
+    def rank(node: JsonObject) -> tuple[int, int, str]:
+        spare = free_gpus(node) if spec.gpus is not None else 0
+        return (order.get(_name(node), len(order)), spare, _name(node))
+
+    return min(free, key=rank)
+
+
+def free_gpus(node: JsonObject) -> int:
+    """GPUs of a node that nobody has claimed. Pods of others on it are not looked at."""
+    return 0 if taken(node) else max(0, gpus_of(node) - sum(share.gpus or 0 for share in shares_of(node)))
 
 
 def wanted_labels(spec: InstanceSpec) -> dict[str, str]:
     """The label selector of the demand: its labels without those that are ours."""
-    return {key: value for key, value in spec.labels.items() if not key.startswith(OUR_DOMAIN)}
+    ours = share_label(spec.owner.uid)
+    return {key: value for key, value in spec.labels.items() if not key.startswith(OUR_DOMAIN) and key != ours}
 
 
-def why_not(node: JsonObject) -> str | None:
-    """Why a node cannot be had now; None if it is free. Pods of others on it are not looked at."""
+def why_not(node: JsonObject, gpus: int | None = None) -> str | None:
+    """Why a node cannot be had now, or that many GPUs of it; None if they are free."""
     if taken(node):
         claim = claim_of(node)
         return f"taken by {claim.owner.namespace}/{claim.owner.name}" if claim else "taken, by a record of another kind"
+    shares = shares_of(node)
+    if shares and gpus is None:
+        return f"shared by {', '.join(f'{s.owner.namespace}/{s.owner.name}' for s in shares)}"
+    if gpus is not None and free_gpus(node) < gpus:
+        return f"left with {free_gpus(node)} free of {gpus_of(node)} GPUs"
     if dig_str(node, "metadata", "deletionTimestamp"):
         return "being deleted"
     if dig(node, "spec", "unschedulable") is True:
@@ -61,9 +79,11 @@ def offers(nodes: Iterable[JsonObject]) -> tuple[Offer, ...]:
             continue
         before = least.get(machine.size)
         free = (before.available or 0 if before else 0) + (why_not(node) is None)
-        offer = machine.offer(free)
+        most = max(free_gpus(node) if why_not(node, 0) is None else 0, before.free_gpus or 0 if before else 0)
+        offer = machine.offer(free, most)
         worse = before is None or (offer.gpus, offer.gpu_memory_gib) < (before.gpus, before.gpu_memory_gib)
-        least[machine.size] = offer if worse or before is None else before.model_copy(update={"available": free})
+        room = {"available": free, "free_gpus": most}
+        least[machine.size] = offer if worse or before is None else before.model_copy(update=room)
     return tuple(least[size] for size in sorted(least))
 
 
@@ -94,9 +114,10 @@ def _refusal(nodes: Sequence[JsonObject], suitable: Sequence[JsonObject], spec: 
 
 def _none_free(nodes: Sequence[JsonObject], suitable: Sequence[JsonObject], spec: InstanceSpec) -> ProviderError:
     """While nodes of the size are free under other labels, this concerns nobody else: no lack of capacity then."""
-    reasons = ", ".join(f"{_name(node)} is {why_not(node)}" for node in suitable)
-    text = f"no node of size {spec.instance_type} with {_selector(spec)} is free: {reasons}"
-    others = [node for node in nodes if _has_size(node, spec) and why_not(node) is None]
+    reasons = ", ".join(f"{_name(node)} is {why_not(node, spec.gpus)}" for node in suitable)
+    what = "node" if spec.gpus is None else f"node with {_count(spec.gpus, 'free GPU')}"
+    text = f"no {what} of size {spec.instance_type} with {_selector(spec)} is free: {reasons}"
+    others = [node for node in nodes if _has_size(node, spec) and why_not(node, spec.gpus) is None]
     if not others:
         return ProviderError(FailureCode.INSUFFICIENT_CAPACITY, text, retry_after=AGAIN_SECONDS)
     text += f"; free, but without these labels: {', '.join(_name(node) for node in others)}"
@@ -106,6 +127,8 @@ def _none_free(nodes: Sequence[JsonObject], suitable: Sequence[JsonObject], spec
 def _is_meant(node: JsonObject, spec: InstanceSpec) -> bool:
     labels = strings(dig_dict(node, "metadata", "labels"))
     matches = all(labels.get(key) == value for key, value in wanted_labels(spec).items())
+    if spec.gpus is not None:
+        return matches  # to share a node is to change nothing on it, so it must carry the labels already
     return matches or _name(node) in spec.preferred_nodes
 
 

@@ -43,8 +43,8 @@ class Machine(Contract):
     cpu: int | None = None
     memory_gib: float | None = None
 
-    def offer(self, available: int) -> Offer:
-        """As an offer, of which there are so many."""
+    def offer(self, available: int, free_gpus: int) -> Offer:
+        """As an offer, of which there are so many whole nodes, and at most so many GPUs on one."""
         return Offer(
             instance_type=self.size,
             gpus=self.gpus,
@@ -54,6 +54,9 @@ class Machine(Contract):
             cpu=self.cpu,
             memory_gib=self.memory_gib,
             available=available,
+            shared=True,
+            free_gpus=free_gpus,
+            ready_seconds=0,
         )
 
 

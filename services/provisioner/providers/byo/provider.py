@@ -13,20 +13,30 @@ from services.chassis.kube import NODES, Conflict, JsonObject, KubeClient, KubeE
 from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.offers import Offer
 from services.provisioner.nodes import MANAGER, Nodes
-from services.provisioner.provider import Instance, InstanceSpec, Key
+from services.provisioner.provider import Instance, InstanceSpec, Key, Owner
 from services.provisioner.providers.byo.choice import choose, offers, unreadable
-from services.provisioner.providers.byo.claims import Claim, claim_of, claiming, giving_back, instance_of, new_claim
+from services.provisioner.providers.byo.claims import (
+    Claim,
+    claiming,
+    claims_of,
+    giving_back,
+    instance_of,
+    new_claim,
+    owners_of,
+)
 from services.provisioner.providers.cluster_errors import refusal
 from services.provisioner.registry import Context
 
 log = logging.getLogger(__name__)
 
+NOBODY: Final[Key] = ("", "")
+"""Under this key the nodes are kept that carry no one workspace's labels: those that are shared."""
 TRIES: Final = 10
 """A node's status changes every few seconds, which makes a compare-and-set lose without anybody having taken it."""
 
 
 class ByoProvider:
-    """Existing nodes with GPUs, whole ones. Which node is whose is written on the node, by compare-and-set.
+    """Existing nodes with GPUs, whole or shared. Which node is whose is written on the node, by compare-and-set.
 
     A claimed node gets the demand's labels and taints, and ours. One that was found by the demand's labels has those
     already; a preferred node need not have them, and has them for as long as it is claimed, since the workload is
@@ -40,6 +50,7 @@ class ByoProvider:
     def __init__(self, kube: KubeClient, nodes: Nodes) -> None:
         self._kube = kube
         self._nodes = nodes
+        nodes.owners = owners_of
         self._unreadable: tuple[str, ...] = ()
         self._turn = asyncio.Lock()
         """Claims of this process follow each other: side by side they would all try for the same node."""
@@ -58,15 +69,16 @@ class ByoProvider:
 
     async def list(self, workspace: Key | None = None) -> tuple[Instance, ...]:
         """The claimed nodes, from the watch and this process's own writes."""
-        nodes = self._nodes.all() if workspace is None else self._nodes.of(workspace)
-        claims = [(claim, node) for node in nodes if (claim := claim_of(node))]
+        nodes = self._nodes.all() if workspace is None else (*self._nodes.of(workspace), *self._nodes.of(NOBODY))
+        found_claims = ((claim, node) for node in nodes for claim in claims_of(node))
+        claims = [pair for pair in found_claims if workspace in (None, pair[0].owner.key)]
         found: list[Instance] = []
-        machines: set[str] = set()
+        machines: set[tuple[str, Owner]] = set()
         for claim, node in sorted(claims, key=_first):
             # Two nodes for one machine, claimed by two processes at the same moment: the later one has another name,
             # nobody wants a machine of that name, and so it is given back.
-            found.append(instance_of(node, claim, extra=claim.machine in machines))
-            machines.add(claim.machine)
+            found.append(instance_of(node, claim, extra=(claim.machine, claim.owner) in machines))
+            machines.add((claim.machine, claim.owner))
         return tuple(found)
 
     async def watch(self, _changed: Callable[[Key], None], /) -> None:
@@ -83,7 +95,7 @@ class ByoProvider:
                 except Conflict:
                     continue
                 self._nodes.remember(node)
-                claim = claim_of(node)
+                claim = _claim_by(node, spec.owner)
                 if claim is None:
                     break
                 return instance_of(node, claim)
@@ -99,32 +111,44 @@ class ByoProvider:
         async with _speaking():
             for _ in range(TRIES):
                 node = await self._kube.get(ObjectRef(NODES, instance.id))
-                claim = claim_of(node) if node else None
-                if node is None or claim is None or claim.owner != instance.owner:
-                    self._nodes.forget(instance.id)
+                claim = _claim_by(node, instance.owner) if node else None
+                if node is None or claim is None:
+                    self._note(instance.id, node)
                     return
                 try:
-                    await self._give_back(node, claim)
+                    self._note(instance.id, await self._give_back(node, claim))
                 except Conflict:
                     continue
-                self._nodes.forget(instance.id)
                 return
         raise ProviderError(
             FailureCode.INTERNAL, f"node {instance.id} could not be given back: it changes all the time"
         )
 
-    async def _give_back(self, node: JsonObject, claim: Claim) -> None:
+    def _note(self, name: str, node: JsonObject | None) -> None:
+        """What is known of a node after one of its claims has gone: it stays ours while others have a share in it."""
+        self._nodes.forget(name)
+        if node and claims_of(node):
+            self._nodes.remember(node)
+
+    async def _give_back(self, node: JsonObject, claim: Claim) -> JsonObject:
         """First what the loop has put on the node beside the claim, while the node is still ours; then the claim."""
-        if any(dig_str(entry, "manager") == MANAGER for entry in dig_dicts(node, "metadata", "managedFields")):
+        writers = {dig_str(entry, "manager") for entry in dig_dicts(node, "metadata", "managedFields")}
+        if MANAGER in writers and len(claims_of(node)) == 1:
             metadata = {"name": dig_str(node, "metadata", "name"), "uid": dig_str(node, "metadata", "uid")}
             bare: JsonObject = {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
             node = await self._kube.apply(bare, manager=MANAGER)
-        await self._kube.merge_patch(ObjectRef.of(NODES, node), giving_back(node, claim))
+        return await self._kube.merge_patch(ObjectRef.of(NODES, node), giving_back(node, claim))
+
+
+def _claim_by(node: JsonObject, owner: Owner) -> Claim | None:
+    """The owner's claim on a node."""
+    return next((claim for claim in claims_of(node) if claim.owner == owner), None)
 
 
 def _claimed(nodes: list[JsonObject], spec: InstanceSpec) -> JsonObject | None:
     """The node that is the machine already."""
-    claims = [(c, node) for node in nodes if (c := claim_of(node)) and (c.machine, c.owner) == (spec.name, spec.owner)]
+    all_claims = ((claim, node) for node in nodes for claim in claims_of(node))
+    claims = [(c, node) for c, node in all_claims if (c.machine, c.owner) == (spec.name, spec.owner)]
     return min(claims, key=_first)[1] if claims else None
 
 
