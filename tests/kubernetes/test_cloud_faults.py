@@ -24,12 +24,13 @@ from tests.integration.aws_front import SILENCE, Moto, aws, eks_error, typed_err
 from tests.integration.azure_cloud import cloud_on
 from tests.kubernetes.kubelet import join
 from tests.kubernetes.provisioner_fixtures import World, installed, ready, until, world
+from tests.stack import AT_ONCE
 
 __all__ = ["installed", "world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CODE = FailureCode
-SECONDS = 5.0
+SECONDS = AT_ONCE
 """From the demand to the report."""
 
 
