@@ -25,6 +25,7 @@ NEEDS_SOMEONE = frozenset(
         Reason.UNKNOWN_INSTANCE_TYPE,
         Reason.MODEL_DOES_NOT_FIT,
         Reason.IMAGE_PULL_ERROR,
+        Reason.MODEL_NOT_FETCHED,
         Reason.CONTAINER_START_ERROR,
         Reason.CONTAINER_CRASH_LOOP,
         Reason.CONTAINER_OOM_KILLED,
@@ -62,6 +63,8 @@ ADVICE: Mapping[str, str] = {
     Reason.INFERENCE_PENDING_NODES: _NODES,
     Reason.IMAGE_PULL_ERROR: "Kubernetes tries again, with pauses that grow up to 5 minutes. Check the image's name "
     "and its pull secret.",
+    Reason.MODEL_NOT_FETCHED: "It is tried again, with pauses that grow up to 5 minutes. Check where the model's files "
+    "should come from.",
     Reason.CONTAINER_START_ERROR: "Kubernetes tries again by itself.",
     Reason.CONTAINER_CRASH_LOOP: _RESTARTS,
     Reason.CONTAINER_OOM_KILLED: _RESTARTS + " With the same settings it will run out of memory again.",

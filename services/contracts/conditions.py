@@ -91,6 +91,7 @@ class Reason(StrEnum):
     CONTAINER_START_ERROR = "ContainerStartError"
     CONTAINER_CRASH_LOOP = "ContainerCrashLoopBackOff"
     CONTAINER_OOM_KILLED = "ContainerOOMKilled"
+    MODEL_NOT_FETCHED = "ModelNotFetched"
     POD_EVICTED = "PodEvicted"
     UNSCHEDULABLE = "Unschedulable"
     WORKLOAD_REFUSED = "WorkloadRefused"

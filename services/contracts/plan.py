@@ -9,6 +9,7 @@ from pydantic import Field
 
 from services.contracts.base import Contract
 from services.contracts.errors import FailureCode
+from services.contracts.model_source import ModelSource
 
 
 class Workload(StrEnum):
@@ -37,13 +38,17 @@ class Engine(Contract):
 
 
 class PlannedModel(Contract):
-    """The model that is served or tuned: `id` on the hub, `name` towards its callers."""
+    """The model that is served or tuned: `id` on the hub, `name` towards its callers.
+
+    `source` is where its files come from, where that is not the hub.
+    """
 
     id: str
     name: str
     revision: str | None = None
     weights_gib: float
     token_secret: str | None = None
+    source: ModelSource | None = None
 
 
 class PodResources(Contract):

@@ -117,8 +117,12 @@ class Resource(Contract):
 class PresetOptions(Contract):
     """Options of a preset."""
 
-    image: str | None = Field(default=None, description="Deprecated.")
-    image_pull_secrets: tuple[str, ...] | None = Field(default=None, description="Deprecated.")
+    image: str | None = Field(
+        default=None, description="Image or artifact of a registry that holds the model's files, instead of the hub."
+    )
+    image_pull_secrets: tuple[str, ...] | None = Field(
+        default=None, description="Secrets of this namespace that open the image's registry."
+    )
     model_access_secret: str | None = Field(
         default=None,
         description="Secret of this namespace whose key HF_TOKEN opens a gated model on the Hugging Face hub.",

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import nats.errors
 from nats.js.errors import Error as JetStreamError
@@ -36,6 +36,7 @@ from services.contracts.workspace import LABEL_WORKSPACE
 from services.deployer.deployer import Deployer
 from services.deployer.engine_memory import EngineMemories
 from services.deployer.manifests import Images
+from services.deployer.weights import WeightsSettings
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,16 @@ class DeployerSettings(Settings):
     inference_image: str = "kaitobus/inference:0.1.0"
     local_ports: bool = False
     """True on one machine without a pod network: pods answer on ports of 127.0.0.1 that the node agent tells."""
+    model_cache: str | None = None
+    """A folder of each node where its pods keep what they pull from registries. It is never emptied."""
+    image_volumes: Literal["auto", "always", "never"] = "auto"
+    """Whether images with models are mounted as volumes; auto: where the cluster has that switched on."""
+
+    @property
+    def weights(self) -> WeightsSettings:
+        """How models' files get into pods."""
+        wanted = {"auto": None, "always": True, "never": False}[self.image_volumes]
+        return WeightsSettings(cache=self.model_cache, image_volumes=wanted)
 
 
 async def wire(service: Service) -> None:
@@ -59,7 +70,7 @@ async def wire(service: Service) -> None:
     kube = await KubeClient.connect()
     service.resources.push_async_callback(kube.close)
     otlp = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
-    images = Images(settings.inference_image, os.environ.get("HF_ENDPOINT") or None)
+    images = Images(settings.inference_image, os.environ.get("HF_ENDPOINT") or None, settings.weights)
     memories = EngineMemories(service.metrics.registry, local=settings.local_ports)
     deployer = Deployer(kube, service.bus, images, otlp, memories)
     service.bus.handle(

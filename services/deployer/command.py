@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.contracts.plan import Engine, PlannedModel
+from services.deployer.weights import MODEL
 
 PORT = 5000
 """The port that the container listens on, as in KAITO."""
@@ -14,7 +15,7 @@ COMMAND = "kaitobus-inference"
 def arguments(model: PlannedModel, engine: Engine) -> list[str]:
     """The flags of vLLM: the ones that every model has, then the plan's own by name."""
     flags = {
-        "model": model.id,
+        "model": MODEL if model.source else model.id,
         "served-model-name": model.name,
         "host": "0.0.0.0",  # noqa: S104 - a pod is reached at its own address
         "port": str(PORT),
@@ -24,7 +25,7 @@ def arguments(model: PlannedModel, engine: Engine) -> list[str]:
         "data-parallel-size": str(engine.data_parallel),
         "disable-access-log-for-endpoints": "/health,/metrics",  # the probes would hide all else in the log
     }
-    if model.revision:
+    if model.revision and not model.source:
         flags["revision"] = model.revision
     if engine.max_model_len:
         flags["max-model-len"] = str(engine.max_model_len)

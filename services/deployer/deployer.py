@@ -147,6 +147,7 @@ class Deployer:
 
     async def _apply(self, state: PlanState) -> bool:
         """First the workload, whose start takes longest, then the Services. False while the name is not free."""
+        await self._decide_on_image_volumes(state)
         *services, workload = render(state, self._images, self._otlp_endpoint)
         async with self._workloads:
             if not (await self._created(workload) or await self._changed(state, workload)):
@@ -156,6 +157,12 @@ class Deployer:
             for service in services:
                 await self._kube.apply(service, manager=MANAGER)
         return True
+
+    async def _decide_on_image_volumes(self, state: PlanState) -> None:
+        """Ask once whether the cluster has image volumes, when the first plan comes for which it matters."""
+        source = state.plan.model.source if state.plan.model else None
+        if source and source.image and self._images.weights.image_volumes is None:
+            self._images.weights = self._images.weights.on(await self._kube.version())
 
     async def _created(self, workload: JsonObject) -> bool:
         """Make the workload, unless there is one of that name: mostly there is none, and to ask costs as much again."""

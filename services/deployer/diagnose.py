@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from services.contracts.base import Contract
 from services.contracts.conditions import Reason
 from services.deployer.pods import ContainerStatus, Pod, Terminated
+from services.deployer.weights import INIT_CONTAINER
 
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _START = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
@@ -41,6 +43,12 @@ def diagnose(pods: Sequence[Pod], wanted: int, refusal: str = "") -> Diagnosis:
             message=f"{len(pods)} of {wanted} pods have been created.",
             next_step="Kubernetes creates the pods.",
         )
+    if any(s.name == INIT_CONTAINER and s.state.running for pod in pods for s in pod.status.init_container_statuses):
+        return Diagnosis(
+            reason=Reason.INFERENCE_PENDING,
+            message="The model's files are being fetched and checked.",
+            next_step="Then the engine loads the model.",
+        )
     ready = sum(pod.status.ready for pod in pods)
     return Diagnosis(
         reason=Reason.INFERENCE_PENDING,
@@ -51,6 +59,7 @@ def diagnose(pods: Sequence[Pod], wanted: int, refusal: str = "") -> Diagnosis:
 
 _GRAVITY = (
     Reason.CONTAINER_OOM_KILLED,
+    Reason.MODEL_NOT_FETCHED,
     Reason.CONTAINER_CRASH_LOOP,
     Reason.CONTAINER_START_ERROR,
     Reason.IMAGE_PULL_ERROR,
@@ -106,6 +115,12 @@ def _of_container(pod: Pod, status: ContainerStatus) -> Diagnosis | None:
 
 def _crash(where: str, pod: Pod, status: ContainerStatus) -> Diagnosis | None:
     ended = status.state.terminated or status.last_state.terminated
+    if ended and ended.exit_code and status.name == INIT_CONTAINER and not status.ready:
+        return Diagnosis(
+            reason=Reason.MODEL_NOT_FETCHED,
+            message=f"The model's files could not be had for pod {pod.metadata.name}.{_words(ended)}",
+            next_step="It is tried again, with growing pauses of up to 5 minutes; what has come by then is kept.",
+        )
     looping = status.state.waiting and status.state.waiting.reason == "CrashLoopBackOff"
     if not ended or status.ready or (ended.exit_code == 0 and not looping):
         return None
@@ -118,5 +133,14 @@ def _crash(where: str, pod: Pod, status: ContainerStatus) -> Diagnosis | None:
 
 
 def _words(ended: Terminated) -> str:
-    """What the container itself left as its last message, after a space."""
-    return f" {ended.message.strip()}" if ended.message.strip() else ""
+    """What the container itself left as its last message, after a space.
+
+    Where that is the end of its log and the last line is one of ours, it is that line's own words.
+    """
+    text = ended.message.strip()
+    try:
+        line: object = json.loads(text.rpartition("\n")[2]) if text.endswith("}") else None
+    except ValueError:
+        line = None
+    said = line.get("message") if isinstance(line, dict) else None
+    return f" {said if isinstance(said, str) else text}" if text else ""

@@ -14,6 +14,7 @@ from services.contracts.workspace import (
     STORAGE_VERSION,
 )
 from services.deployer.command import COMMAND, PORT, arguments
+from services.deployer.weights import WEIGHTS, PodParts, WeightsSettings, weights_parts
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
@@ -27,11 +28,12 @@ PLUGIN_TOLERATION: JsonObject = {"key": "nvidia.com/gpu", "operator": "Exists", 
 
 
 class Images:
-    """Where containers and models come from, by the deployer's settings: an image, and a hub other than the usual."""
+    """Where containers and models come from, by the deployer's settings: an image, another hub, a cache."""
 
-    def __init__(self, inference: str, hub: str | None = None) -> None:
+    def __init__(self, inference: str, hub: str | None = None, weights: WeightsSettings | None = None) -> None:
         self.inference = inference
         self.hub = hub
+        self.weights = weights or WeightsSettings(image_volumes=False)
 
 
 def render(state: PlanState, images: Images, otlp_endpoint: str | None = None) -> list[JsonObject]:
@@ -156,19 +158,27 @@ def _inference_pod(state: PlanState, images: Images, otlp_endpoint: str | None) 
     model, engine = state.plan.model, state.plan.engine
     if model is None or engine is None:
         raise ValueError("a plan for inference names a model and its engine")
+    parts = weights_parts(state.plan, images.inference, images.weights)
     return {
+        **parts.spec,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "automountServiceAccountToken": False,
-        "containers": [_container(state, model, engine, images, otlp_endpoint)],
+        "containers": [_container(state, model, engine, images, otlp_endpoint, parts)],
         "volumes": [
             {"name": "dshm", "emptyDir": {"medium": "Memory"}},
             {"name": "weights", "emptyDir": {}},
+            *parts.volumes,
         ],
     }
 
 
 def _container(
-    state: PlanState, model: PlannedModel, engine: Engine, images: Images, otlp_endpoint: str | None
+    state: PlanState,
+    model: PlannedModel,
+    engine: Engine,
+    images: Images,
+    otlp_endpoint: str | None,
+    parts: PodParts,
 ) -> JsonObject:
     traces = [f"--otlp-traces-endpoint={otlp_endpoint.rstrip('/')}/v1/traces"] if otlp_endpoint else []
     return {
@@ -181,7 +191,8 @@ def _container(
         "resources": _resources(state.plan),
         "volumeMounts": [
             {"name": "dshm", "mountPath": "/dev/shm"},  # noqa: S108 - the mount point that NCCL expects
-            {"name": "weights", "mountPath": "/workspace/weights"},
+            {"name": "weights", "mountPath": WEIGHTS},
+            *parts.mounts,
         ],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         **_probes(model),
@@ -192,12 +203,14 @@ def _environment(
     state: PlanState, model: PlannedModel, engine: Engine, hub: str | None, otlp_endpoint: str | None
 ) -> list[JsonObject]:
     values = {
-        "HF_HOME": "/workspace/weights",
+        "HF_HOME": WEIGHTS,
         "OTEL_SERVICE_NAME": "kaitobus-inference",
         "TRACEPARENT": traceparent(state.uid, state.plan.generation),
     }
     if hub:
         values["HF_ENDPOINT"] = hub
+    if model.source:
+        values["HF_HUB_OFFLINE"] = "1"  # nothing is asked of the hub
     if otlp_endpoint:
         values |= {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp_endpoint, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
     # Each name once: server-side apply refuses a list with the same key twice.

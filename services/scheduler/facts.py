@@ -52,6 +52,8 @@ class ModelFacts(Facts):
     reasoning_parser: str | None = None
     config: dict[str, object] | None = None
     flags: dict[str, str] = Field(default_factory=dict)
+    image: str | None = None
+    """An image or artifact that holds the model's files, for those who keep them in a registry of their own."""
     gated: bool = False
     transformers: bool = False
     tunable: bool = False

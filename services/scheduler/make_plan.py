@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from services.contracts.base import Contract
 from services.contracts.conditions import Reason
 from services.contracts.messages import WorkspaceState
+from services.contracts.model_source import BadSource, ModelSource, local_weights, named_source, wants_local_weights
 from services.contracts.offers import Offers
 from services.contracts.plan import Engine, Fixed, Plan, PlannedModel, PodResources, Prediction, SetAside, Workload
 from services.contracts.workspace import (
@@ -64,7 +65,12 @@ def make_plan(
     if isinstance(subject, Refusal):
         return subject
     chosen = choose(wanted_of(state, subject, offers, held), offers, aside, known)
-    return chosen if isinstance(chosen, Refusal) else _plan(state, subject, chosen)
+    if isinstance(chosen, Refusal):
+        return chosen
+    try:
+        return _plan(state, subject, chosen)
+    except BadSource as error:
+        return Refusal(reason=Reason.INVALID_SPEC, message=str(error))
 
 
 def wanted_of(state: WorkspaceState, subject: Subject, offers: Sequence[Offers], held: Plan | None = None) -> Wanted:
@@ -136,6 +142,7 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:
     if chosen.shares:
         ours = {share_label(state.uid): state.name}
     model = subject.model
+    planned = _model(state, model) if model else None
     return Plan(
         revision=1,
         generation=state.generation,
@@ -144,7 +151,7 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:
         instance_type=offer.instance_type,
         nodes=chosen.nodes,
         simulated=chosen.simulated,
-        model=_model(state, model) if model else None,
+        model=planned,
         engine=_engine(subject, chosen) if model and workload is Workload.INFERENCE else None,
         template=dict(spec.inference.template) if spec.inference and spec.inference.template else None,
         pod=PodResources(
@@ -160,7 +167,7 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:
         load_balancer=_is_on(state, ANNOTATION_ENABLE_LB),
         prediction=_prediction(chosen),
         cost_per_hour=chosen.cost_per_hour,
-        why=chosen.why,
+        why=(*chosen.why, *_source_words(planned)),
         warnings=chosen.warnings,
         fixed=Fixed(
             instance_type=spec.resource.instance_type,
@@ -197,7 +204,21 @@ def _model(state: WorkspaceState, model: ModelFacts) -> PlannedModel:
         revision=model.revision,
         weights_gib=model.weights_gib,
         token_secret=options.model_access_secret if options else None,
+        source=_source(state, model),
     )
+
+
+def _source(state: WorkspaceState, model: ModelFacts) -> ModelSource | None:
+    """Where the files come from: what the Workspace says, else the preset's image, else the hub (None)."""
+    if wants_local_weights(state.annotations):
+        return local_weights(model.id)
+    preset = state.spec.preset
+    named = named_source(preset, state.annotations) if preset else None
+    return named or (ModelSource(image=model.image) if model.image else None)
+
+
+def _source_words(model: PlannedModel | None) -> tuple[str, ...]:
+    return (f"The model's files come from {model.source.words}.",) if model and model.source else ()
 
 
 def _adapters(state: WorkspaceState) -> tuple[str, ...]:

@@ -80,3 +80,5 @@ def secret_names(spec: WorkspaceSpec) -> Iterator[tuple[str, str]]:
     preset = spec.preset
     if preset and preset.preset_options and preset.preset_options.model_access_secret:
         yield preset.preset_options.model_access_secret, "presetOptions.modelAccessSecret"
+    for name in (preset.preset_options.image_pull_secrets or ()) if preset and preset.preset_options else ():
+        yield name, "presetOptions.imagePullSecrets"

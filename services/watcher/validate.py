@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from services.contracts.base import Contract
 from services.contracts.conditions import Condition, ConditionType, Reason, false
+from services.contracts.model_source import BadSource, named_source, wants_local_weights
 from services.contracts.plan import Fixed, Workload
 from services.contracts.workspace import (
     DataDestination,
@@ -124,6 +125,18 @@ def _invalid(spec: WorkspaceSpec, annotations: Mapping[str, str]) -> Iterator[st
     if spec.tuning:
         yield from _invalid_tuning(spec.tuning, spec.resource.count or 1)
     yield from _invalid_annotations(annotations)
+    yield from _invalid_model_source(spec, annotations)
+
+
+def _invalid_model_source(spec: WorkspaceSpec, annotations: Mapping[str, str]) -> Iterator[str]:
+    try:
+        local = wants_local_weights(annotations)
+        named = named_source(spec.preset, annotations) if spec.preset else None
+    except BadSource as error:
+        yield str(error)
+        return
+    if local and named:
+        yield f"The model's files come from {named.words} and from the node at once: keep one of the two."
 
 
 def _invalid_inference(inference: Inference) -> Iterator[str]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from services.contracts.conditions import Reason
 from services.contracts.errors import Failure, FailureCode
 from services.contracts.messages import Report, WorkspaceState
+from services.contracts.model_source import ModelSource
 from services.contracts.offers import Offer, Offers
 from services.contracts.plan import Plan
 from services.contracts.subjects import ServiceName
@@ -204,6 +205,32 @@ def test_the_users_engine_settings_reach_the_plan() -> None:
     plan = planned(workspace(config="vllm: {max-model-len: 4096, max_num_seqs: 8}"))
     assert plan.engine is not None
     assert (plan.engine.max_model_len, plan.engine.flags["max-num-seqs"]) == (4096, "8")
+
+
+def test_where_the_models_files_come_from_is_planned_and_told() -> None:
+    plan = planned(workspace(annotations={"kaito.sh/model-source": "oci://registry.example.com/llama:v1"}))
+    assert plan.model is not None
+    assert plan.model.source == ModelSource(image="registry.example.com/llama:v1")
+    assert plan.why[-1] == "The model's files come from the image registry.example.com/llama:v1."
+
+
+def test_weights_on_the_nodes_lie_where_kaito_has_them() -> None:
+    plan = planned(workspace(annotations={"kaito.sh/use-local-weights": "true"}))
+    assert plan.model is not None
+    assert plan.model.source == ModelSource(folder="/opt/kaito/models/meta-llama-llama-3.1-8b-instruct")
+
+
+def test_a_registry_of_a_preset_counts_where_the_workspace_names_none() -> None:
+    models = {name: model.model_copy(update={"image": "r.example.com/p:1"}) for name, model in CATALOGUE.names.items()}
+    own = CATALOGUE.model_copy(update={"names": models})
+    sources = []
+    for notes in ({}, {"kaito.sh/model-source": "oci://r.example.com/mine:1"}):
+        plan = decide(workspace(annotations=notes), None, (CLOUD,), own, KNOWN, (), NOW).plan
+        assert plan is not None
+        assert plan.model is not None
+        assert plan.model.source is not None
+        sources.append(plan.model.source.image)
+    assert sources == ["r.example.com/p:1", "r.example.com/mine:1"]
 
 
 def test_a_plan_stands_while_nothing_it_was_made_from_changes() -> None:

@@ -29,10 +29,12 @@ import sys
 
 if __name__ == "__main__":
     sys.path.append({repository!r})
-    from services.inference.app import main
+    from services.inference.{module} import main
 
     sys.exit(main())
 """
+COMMANDS = {"kaitobus-inference": "app", "kaitobus-fetch": "fetch"}
+"""Commands that the image of a cluster has, each with its module in services.inference."""
 
 
 class EngineEnv(BaseModel):
@@ -77,7 +79,7 @@ def ensure_engine(progress: Progress) -> EngineEnv:
         with build_lock(env.home, progress):
             if not (env.home / COMPLETE).exists():
                 _build(env, pins(lock_text), progress)
-            _write_script(env)
+            _write_scripts(env)
     except (OSError, subprocess.SubprocessError) as error:
         raise EngineSetupError(f"The engine's environment {env.home} could not be made: {error}") from error
     return env
@@ -128,13 +130,14 @@ def _install(env: EngineEnv, requirements: list[str], progress: Progress, *optio
     run_command([*pip, *waits, *options, *requirements], on_line, INSTALL_LIMIT_S)
 
 
-def _write_script(env: EngineEnv) -> None:
-    """Provide `kaitobus-inference`, the command that the image of a cluster has, for this checkout."""
-    script = env.bin / "kaitobus-inference"
-    text = SCRIPT.format(python=env.python, repository=str(REPOSITORY))
-    if script.exists() and script.read_text() == text:
-        return
-    new = script.with_suffix(".new")
-    new.write_text(text)
-    new.chmod(0o755)
-    new.replace(script)
+def _write_scripts(env: EngineEnv) -> None:
+    """Provide the commands that the image of a cluster has, for this checkout."""
+    for name, module in COMMANDS.items():
+        script = env.bin / name
+        text = SCRIPT.format(python=env.python, repository=str(REPOSITORY), module=module)
+        if script.exists() and script.read_text() == text:
+            continue
+        new = script.with_suffix(".new")
+        new.write_text(text)
+        new.chmod(0o755)
+        new.replace(script)
