@@ -11,6 +11,7 @@ from services.cli.commands.conformance import conformance
 from services.cli.commands.dlq import dlq
 from services.cli.commands.down import down
 from services.cli.commands.get import get
+from services.cli.commands.pack import pack
 from services.cli.commands.plan import plan
 from services.cli.commands.preset import preset
 from services.cli.commands.processes import ps, start, stop
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (up, down, plan, size, get, why, trace, chat, ps, stop, start, conformance):
+for command in (up, down, plan, size, pack, get, why, trace, chat, ps, stop, start, conformance):
     app.command()(command)
 app.add_typer(dlq, name="dlq")
 app.add_typer(preset, name="preset")
