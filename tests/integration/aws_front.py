@@ -128,8 +128,8 @@ class AwsFront:
         self.seen.append(seen)
         reply = self._scripted(f"{seen.method} {seen.path} {seen.body}")
         if reply is None or reply.after:
-            async with self._one_at_a_time:
-                answer = await self._forward(request, seen)
+            # What has been obeyed is noted, also where whoever asked has hung up meanwhile.
+            answer = await asyncio.shield(asyncio.ensure_future(self._obey(request, seen)))
         if reply is None:
             return answer
         if reply.first:
@@ -141,6 +141,10 @@ class AwsFront:
     def _scripted(self, line: str) -> Reply | None:
         queued = (replies.popleft() for pattern, replies in self._scripts if replies and pattern.search(line))
         return next(queued, None) or next((reply for pattern, reply in self._always if pattern.search(line)), None)
+
+    async def _obey(self, request: web.Request, seen: Seen) -> web.Response:
+        async with self._one_at_a_time:
+            return await self._forward(request, seen)
 
     async def _forward(self, request: web.Request, seen: Seen) -> web.Response:
         headers = {k: v for k, v in request.headers.items() if k.lower() not in ("host", "content-length")}
