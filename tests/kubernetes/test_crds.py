@@ -14,6 +14,7 @@ from services.contracts.conditions import ConditionStatus, ConditionType, Status
 from services.contracts.errors import Failure, FailureCode
 from services.contracts.messages import Phase
 from services.contracts.performance import Metric, Performance
+from services.contracts.model_source import ModelSource
 from services.contracts.plan import (
     Engine,
     Fixed,
@@ -60,6 +61,14 @@ def condition(type_: ConditionType, status: ConditionStatus = ConditionStatus.TR
     )
 
 
+def full_source() -> ModelSource:
+    """A source in which nothing is left out, though none has all of it."""
+    volume = {"persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
+    return ModelSource(
+        image="registry/model:1", pull_secrets=("pull",), volume=volume, path="phi", folder="/models/phi"
+    )
+
+
 def full_plan() -> Plan:
     """A plan in which nothing is left out."""
     return Plan(
@@ -70,7 +79,9 @@ def full_plan() -> Plan:
         instance_type="Standard_NC24ads_A100_v4",
         nodes=2,
         simulated=True,
-        model=PlannedModel(id="org/model", name="model", revision="abc", weights_gib=14.96, token_secret="token"),
+        model=PlannedModel(
+            id="org/model", name="model", revision="abc", weights_gib=14.96, token_secret="token", source=full_source()
+        ),
         engine=Engine(
             dtype="bfloat16",
             max_model_len=2048,
@@ -83,8 +94,10 @@ def full_plan() -> Plan:
         ),
         template={"spec": {"containers": [{"name": "own", "resources": {"limits": {"nvidia.com/gpu": 1}}}]}},
         pod=PodResources(gpus=1, cpu="500m", memory_gib=3.5),
+        shares_node=True,
         node_labels={"apps": "phi-3"},
         taints=("sku=gpu:NoSchedule",),
+        tolerates=("kubernetes.azure.com/scalesetpriority=spot:NoSchedule",),
         disk_gib=87,
         adapters=("rhymes",),
         load_balancer=True,
