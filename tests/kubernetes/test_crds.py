@@ -13,8 +13,8 @@ from deploy.crds import PLAIN_FILE
 from services.contracts.conditions import ConditionStatus, ConditionType, StatusCondition
 from services.contracts.errors import Failure, FailureCode
 from services.contracts.messages import Phase
-from services.contracts.performance import Metric, Performance
 from services.contracts.model_source import ModelSource
+from services.contracts.performance import Metric, Performance
 from services.contracts.plan import (
     Engine,
     Fixed,
