@@ -142,6 +142,18 @@ def test_the_start_is_a_span_of_the_workspaces_trace(server: Server, otlp: OtlpS
         assert span.end_time_unix_nano <= whole.end_time_unix_nano
 
 
+def test_what_the_engine_measured_is_told_without_a_key_and_in_the_metrics(server: Server) -> None:
+    with urllib.request.urlopen(f"{server.url}/kaitobus/memory", timeout=10) as reply:
+        memory = json.load(reply)
+    assert memory["kv_cache_gib"] == 1
+    assert memory["kv_tokens"] == pytest.approx(23_300, abs=50)  # 1 GiB by 46,080 bytes a token
+    assert {memory[part] for part in ("weights_gib", "activation_gib", "non_torch_gib", "graphs_gib")} == {None}
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as reply:
+        metrics = reply.read().decode()
+    assert 'kaitobus_engine_memory_gib{part="kv_cache"} 1.0' in metrics
+    assert f"kaitobus_engine_kv_tokens {float(memory['kv_tokens'])}" in metrics
+
+
 def test_sigterm_ends_it_without_leaving_children(server: Server) -> None:
     """Runs last: it ends the server that the tests above share."""
     children = descendants(server.process.pid)
@@ -180,15 +192,3 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rsplit(")", 1)[1].split()[0] != "Z"
-
-
-def test_what_the_engine_measured_is_told_without_a_key_and_in_the_metrics(server: Server) -> None:
-    with urllib.request.urlopen(f"{server.url}/kaitobus/memory", timeout=10) as reply:
-        memory = json.load(reply)
-    assert memory["kv_cache_gib"] == 1
-    assert memory["kv_tokens"] == pytest.approx(23_300, abs=50)  # 1 GiB by 46,080 bytes a token
-    assert {memory[part] for part in ("weights_gib", "activation_gib", "non_torch_gib", "graphs_gib")} == {None}
-    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as reply:
-        metrics = reply.read().decode()
-    assert 'kaitobus_engine_memory_gib{part="kv_cache"} 1.0' in metrics
-    assert f"kaitobus_engine_kv_tokens {float(memory['kv_tokens'])}" in metrics
