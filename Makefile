@@ -44,8 +44,11 @@ test-integration test-kubernetes: WORKERS := 3
 test-integration test-kubernetes: SPREAD = -n $(WORKERS) --dist loadfile
 test-conformance test-chaos: WORKERS := 2
 test-conformance test-chaos: SPREAD = -n $(WORKERS) --dist worksteal
+# How often a test of real parts that failed is run again; the summary names each. CI's machines are shared and slow.
+RERUNS := 0
+test-conformance test-integration test-kubernetes test-engine test-chaos: AGAIN = --reruns $(RERUNS) -raR
 $(TIERS:%=test-%): test-%:
-	@if [ -d tests/$* ]; then echo "== tests/$*"; $(BIN)/python -m pytest $(SPREAD) tests/$*; fi
+	@if [ -d tests/$* ]; then echo "== tests/$*"; $(BIN)/python -m pytest $(SPREAD) $(AGAIN) tests/$*; fi
 
 bench: $(READY) ## print the figures: plans, bus hop, apply to workload, memory, provisioner, time to the answer
 	@$(BIN)/python -m tests.bench

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from deploy.local.binaries import ensure_control_plane
 from deploy.local.controlplane import ControlPlane
+from tests.stack import until
 
 Kubectl = Callable[..., Awaitable[str]]
 
@@ -62,3 +63,17 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
         return output.decode()
 
     return run
+
+
+async def established(kubectl: Kubectl, *crds: str) -> None:
+    """Wait until the API server serves what the definitions name.
+
+    `kubectl wait` gives up at once when it is faster than the first condition: the server writes `conditions: null`.
+    """
+    query = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
+    for crd in crds:
+
+        async def answer(crd: str = crd) -> bool:
+            return await kubectl("get", "crd", crd, "-o", query) == "True"
+
+        await until(answer, 60, f"CRD {crd}")

@@ -25,7 +25,7 @@ from services.chassis.kube import (
     dig_str,
 )
 from services.provisioner.providers.karpenter.claim import NODECLAIMS
-from tests.kubernetes.conftest import Kubectl
+from tests.kubernetes.conftest import Kubectl, established
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,7 @@ NO_CAPACITY = "insufficient capacity, all requested instance types were unavaila
 async def install(kube: KubeClient, kubectl: Kubectl) -> dict[str, str]:
     """The CRDs, and node classes that are ready. Returns the settings that name one of them."""
     await kubectl("apply", "-f", str(FILE))
-    for crd in CRD_NAMES:
-        await kubectl("wait", "--for=condition=Established", f"crd/{crd}", "--timeout=30s")
+    await established(kubectl, *CRD_NAMES)
     await make_class(kube, TEST_CLASSES, ready="True")
     await make_class(kube, KAITO_CLASSES)
     return {"KAITOBUS_KARPENTER_NODE_CLASS": CLASS, "KAITOBUS_KARPENTER_SKUS": "azure"}

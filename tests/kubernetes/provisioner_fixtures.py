@@ -29,7 +29,7 @@ from services.contracts.subjects import ServiceName, report
 from services.provisioner.app import wire
 from services.provisioner.settings import ProvisionerSettings
 from tests.integration.conftest import NatsServer
-from tests.kubernetes.conftest import Kubectl
+from tests.kubernetes.conftest import Kubectl, established
 
 T = TypeVar("T")
 
@@ -147,7 +147,7 @@ async def _own_topology(bus: Bus) -> None:
 @pytest_asyncio.fixture(loop_scope="session")
 async def installed(kubectl: Kubectl) -> None:
     await kubectl("apply", "-f", str(PLAIN_FILE.parent))
-    await kubectl("wait", "--for=condition=Established", "crd/workspaces.kaito.sh", "--timeout=60s")
+    await established(kubectl, "workspaces.kaito.sh")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

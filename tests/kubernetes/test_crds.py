@@ -26,7 +26,7 @@ from services.contracts.plan import (
     Workload,
 )
 from services.contracts.status import State, WorkspaceStatus
-from tests.kubernetes.conftest import Kubectl
+from tests.kubernetes.conftest import Kubectl, established
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -43,7 +43,7 @@ AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 async def installed(kubectl: Kubectl) -> Kubectl:
     """Kubectl on a server that has the definition, applied as the documentation says."""
     await kubectl("apply", "-f", str(PLAIN_FILE.parent))
-    await kubectl("wait", "--for=condition=Established", "crd/workspaces.kaito.sh", "--timeout=60s")
+    await established(kubectl, "workspaces.kaito.sh")
     return kubectl
 
 
