@@ -79,6 +79,16 @@ class Stack:
         log_path = self.state.logs / f"{name}.log"
         return spec.model_copy(update={"name": name, "env": {**spec.env, **self._settings}, "log_path": log_path})
 
+    def add_provisioner(self, provider: str, environment: Mapping[str, str]) -> str:
+        """Describe one more, of another provider, in the place of a second one of `fake`. Returns its process' name."""
+        name = f"provisioner-{provider}-1"
+        second = self._specs["provisioner-fake-2"]
+        env = {**second.env, **environment, "KAITOBUS_PROVIDER": provider}
+        self._specs[name] = second.model_copy(
+            update={"name": name, "env": env, "log_path": self.state.logs / f"{name}.log"}
+        )
+        return name
+
     # -- processes
 
     async def start(self, *names: str) -> None:

@@ -19,19 +19,33 @@ def not_offered(name: str, serving: Sequence[Offers], known: KnownSkus) -> Refus
     live = ", ".join(o.provider for o in serving)
     found = known.cloud_of(name)
     if found is not None:
-        spelling, cloud = found
-        return Refusal(
-            reason=Reason.WAITING_FOR_PROVIDER,
-            message=f"{spelling} is a size of {cloud}, but no provisioner that offers it is running. Running: {live}.",
-            next_step=f"Start the provisioner for {cloud}; it is looked at again every few seconds.",
-            waits=True,
-        )
+        return _known_but_not_offered(*found, [o.provider for o in serving])
     near = known.similar(name, (o.instance_type for s in serving for o in s.offers))
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return Refusal(
         reason=Reason.UNKNOWN_INSTANCE_TYPE,
         message=f"No provider offers the instance type {name}, and it is in no table of known sizes.{hint} "
         f"Leave instanceType out to have the cheapest that fits chosen. Providers running: {live}.",
+    )
+
+
+def _known_but_not_offered(size: str, cloud: str, running: Sequence[str]) -> Refusal:
+    """A provisioner of that very cloud may be there, whose region does not sell the size."""
+    if cloud in running:
+        return Refusal(
+            reason=Reason.WAITING_FOR_PROVIDER,
+            message=f"{cloud} is running, but does not offer {size} now: its region does not sell it, or not to this "
+            "subscription.",
+            next_step="Name another instanceType, or none to have one chosen; offers are looked at again every few "
+            "seconds.",
+            waits=True,
+        )
+    return Refusal(
+        reason=Reason.WAITING_FOR_PROVIDER,
+        message=f"{size} is a size of {cloud}, but no provisioner that offers it is running. "
+        f"Running: {', '.join(running)}.",
+        next_step=f"Start the provisioner for {cloud}; it is looked at again every few seconds.",
+        waits=True,
     )
 
 

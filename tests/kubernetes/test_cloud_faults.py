@@ -19,7 +19,8 @@ from services.contracts.messages import Report
 from services.provisioner.provider import instance_name
 from services.provisioner.providers.aws.nodegroup import NODE_LABEL
 from services.provisioner.providers.azure.naming import AGENT_POOL, pool_name
-from tests.azure_arm.script import Play
+from tests.azure_arm.refusals import REFUSALS as REFUSALS_OF_AZURE
+from tests.azure_arm.refusals import fall_silent, refuse
 from tests.integration.aws_front import SILENCE, Moto, aws, eks_error, typed_error
 from tests.integration.azure_cloud import cloud_on
 from tests.kubernetes.kubelet import join
@@ -67,16 +68,6 @@ async def cloud(
 
 # -- azure
 
-AZURE = {
-    "permission": ("create", 403, "AuthorizationFailed", "The client does not have authorization to perform action"),
-    "region": ("create", 400, "LocationNotAvailableForResourceType", "The provided location is not available"),
-    "quota": ("create", 400, "QuotaExceeded", "exceeding approved standardNCADSA100v4Family Cores quota"),
-    "capacity": ("create", 409, "SkuNotAvailable", "The requested size is currently not available in eastus"),
-    "subnet": ("create", 400, "SubnetIsFull", "Subnet nodes has no room for 31 addresses"),
-    "policy": ("create", 403, "RequestDisallowedByPolicy", "was disallowed by policy 'no GPUs'"),
-    "clock": ("list", 401, "InvalidAuthenticationToken", "The access token is not yet valid"),
-}
-
 
 @asynccontextmanager
 async def on_azure(folder: Path, env: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
@@ -86,13 +77,9 @@ async def on_azure(folder: Path, env: pytest.MonkeyPatch) -> AsyncIterator[Cloud
 
         def fail(what: str) -> None:
             if what == "silence":
-                for kind in ("token", "list", "get", "create", "delete"):
-                    arm.script.always(kind, Play(None))
-                return
-            if what == "cluster":
-                return  # it knows of one cluster, and says so by itself
-            kind, status, code, message = AZURE[what]
-            arm.script.always(kind, Play(status, {"error": {"code": code, "message": message}}))
+                fall_silent(arm.script)
+            elif what != "cluster":  # it knows of one cluster, and says so by itself
+                refuse(arm.script, what)
 
         async def comes(world: World, index: int) -> None:
             pool = arm.state.pools[pool_name(instance_name("azure", world.uid, index))]
@@ -199,7 +186,7 @@ async def test_a_refusal_is_told_in_the_clouds_words_and_leaves_nothing(
 
 
 def own_words(cloud: Cloud, what: str) -> str:
-    return AZURE[what][3] if cloud.name == "azure" else AWS[what][1].body
+    return REFUSALS_OF_AZURE[what][3] if cloud.name == "azure" else AWS[what][1].body
 
 
 async def test_a_policys_refusal_is_told_with_its_name(world: World, cloud: Cloud) -> None:
