@@ -21,6 +21,7 @@ from services.contracts.plan import (
     PlannedModel,
     PodResources,
     Prediction,
+    Runtime,
     SetAside,
     Workload,
 )
@@ -80,6 +81,7 @@ def full_plan() -> Plan:
             id="org/model", name="model", revision="abc", weights_gib=14.96, token_secret="token", source=full_source()
         ),
         engine=Engine(
+            runtime=Runtime.TRANSFORMERS,
             dtype="bfloat16",
             max_model_len=2048,
             tensor_parallel=2,
@@ -88,6 +90,7 @@ def full_plan() -> Plan:
             gpu_memory_utilization=0.9,
             flags={"enforce-eager": "", "seed": "1"},
             env={"VLLM_CPU_KVCACHE_SPACE": "1"},
+            reasons={"enforce-eager": "In words."},
         ),
         template={"spec": {"containers": [{"name": "own", "resources": {"limits": {"nvidia.com/gpu": 1}}}]}},
         pod=PodResources(gpus=1, cpu="500m", memory_gib=3.5),

@@ -26,7 +26,8 @@ def test_it_comes_after_the_last_model_and_nothing_else_changes() -> None:
     assert [line[0] for line in changes] == ["+"] * len(changes)
     assert changes[0] == "+ # Read today."
     catalogue = parse_catalogue(added)
-    assert catalogue.models[-1] == catalogue.resolve("SMALL-1B") == NEW
+    assert catalogue.models[-1] == catalogue.resolve("SMALL-1B")
+    assert catalogue.models[-1].model_dump() == NEW.model_dump()  # the reasons of its flags stand elsewhere
     assert catalogue.models[:-1] == load_catalogue().models
 
 
@@ -40,7 +41,8 @@ def test_every_model_can_be_written_and_read_again(model: ModelFacts) -> None:
     lines = list(entry(model))
     assert all(len(line) <= 120 for line in lines)
     text = "\n".join(["models:", *lines, "aliases: {}", "gone: {}"])
-    assert parse_catalogue(text).models == (model,)
+    (found,) = parse_catalogue(text).models
+    assert found.model_dump() == model.model_dump()  # the reasons of its flags stand elsewhere in the file
 
 
 @pytest.mark.parametrize(
