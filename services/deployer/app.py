@@ -15,6 +15,7 @@ from nats.js.errors import Error as JetStreamError
 from services.chassis.health import Check
 from services.chassis.keyed_queue import KeyedQueue
 from services.chassis.kube import (
+    CONFIGMAPS,
     PODS,
     SERVICES,
     STATEFULSETS,
@@ -72,13 +73,13 @@ async def wire(service: Service) -> None:
     otlp = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
     images = Images(settings.inference_image, os.environ.get("HF_ENDPOINT") or None, settings.weights)
     memories = EngineMemories(service.metrics.registry, local=settings.local_ports)
-    deployer = Deployer(kube, service.bus, images, otlp, memories)
+    deployer = Deployer(kube, service.bus, images, otlp, memories, local=settings.local_ports)
     service.bus.handle(
         PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan, workers=DEPLOYING
     )
     watches = {
         resource: ListWatch(kube, resource, labels=LABEL_WORKSPACE, resync_seconds=settings.resync_seconds)
-        for resource in (PODS, STATEFULSETS, SERVICES)
+        for resource in (PODS, STATEFULSETS, SERVICES, CONFIGMAPS)
     }
     looker = Looker(deployer, watches)
     service.tasks.append(lambda: looker.run(service.connected))
@@ -97,7 +98,7 @@ class Looker:
         """Workspaces of whose objects one has gone: what is missing is made again."""
 
     async def run(self, connected: asyncio.Event) -> None:
-        """Follow pods, StatefulSets and Services until cancelled."""
+        """Follow all of the objects until cancelled."""
         await connected.wait()
         async with asyncio.TaskGroup() as group:
             for resource, watch in self._watches.items():

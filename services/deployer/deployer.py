@@ -8,6 +8,7 @@ from typing import Final
 
 from services.chassis.bus import Bus, Last
 from services.chassis.kube import (
+    CONFIGMAPS,
     EVENTS,
     PODS,
     SERVICES,
@@ -31,9 +32,11 @@ from services.contracts.messages import PlanState, Report
 from services.contracts.plan import Workload
 from services.contracts.subjects import ServiceName
 from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE
+from services.deployer.adapter_states import read_adapters, settled
+from services.deployer.adapters import config_map_name
 from services.deployer.diagnose import diagnose
 from services.deployer.engine_memory import EngineMemories
-from services.deployer.manifests import Images, render
+from services.deployer.manifests import Images, adapters_config_map, render
 from services.deployer.pods import Pod
 from services.deployer.redact import redact
 from services.deployer.report import Observed, refused, released, serving, to_report
@@ -44,6 +47,9 @@ MANAGER: Final = "kaitobus-deployer"
 SOON: Final = 1.0
 REFUSED_AGAIN: Final = 30.0
 MEMORY_AGAIN: Final = 5.0
+ADAPTERS_SOON: Final = 3.0
+ADAPTERS_AGAIN: Final = 30.0
+"""Seconds between two looks at a server's adapters: while it is busy with them, and later on."""
 LOG_LINES: Final = 8
 APPLIED_FOR: Final = 60.0
 """Seconds in which objects that were applied are not applied again when their plan is looked at."""
@@ -65,11 +71,14 @@ class Deployer:
         images: Images,
         otlp_endpoint: str | None,
         memories: EngineMemories | None = None,
+        *,
+        local: bool = False,
     ) -> None:
         self._kube = kube
         self._bus = bus
         self._images = images
         self._memories = memories
+        self._local = local
         self._otlp_endpoint = otlp_endpoint
         self._applied: dict[Key, tuple[PlanState, float]] = {}
         self._workloads = asyncio.Semaphore(WORKLOADS_AT_ONCE)
@@ -101,7 +110,8 @@ class Deployer:
         if mend:
             self._applied.pop(state.key, None)
             return await self._deploy(state, last)
-        return await self._report(state, last)
+        again = await self._report(state, last)
+        return again or (Again(ADAPTERS_AGAIN) if state.plan.lora and state.plan.lora.adapters else None)
 
     async def _carry_out(self, state: PlanState) -> Again | None:
         last = await self._last_report(state.namespace, state.name)
@@ -149,6 +159,8 @@ class Deployer:
         """First the workload, whose start takes longest, then the Services. False while the name is not free."""
         await self._decide_on_image_volumes(state)
         *services, workload = render(state, self._images, self._otlp_endpoint)
+        if not await self._list_adapters(state):
+            return False
         async with self._workloads:
             if not (await self._created(workload) or await self._changed(state, workload)):
                 return False
@@ -156,6 +168,26 @@ class Deployer:
         async with self._services:
             for service in services:
                 await self._kube.apply(service, manager=MANAGER)
+        return True
+
+    async def _list_adapters(self, state: PlanState) -> bool:
+        """Write the list of adapters, or take it away. False while the name is not free.
+
+        Raises Invalid if somebody else has a ConfigMap of that name: it is not ours to change.
+        """
+        wanted = adapters_config_map(state)
+        ref = ObjectRef(CONFIGMAPS, config_map_name(state.name), state.namespace)
+        if wanted is None:
+            return True
+        found = await self._kube.get(ref)
+        owner = dig_str(found, "metadata", "labels", LABEL_OWNER_UID)
+        if found and not owner:
+            words = f"ConfigMap {ref.name} is not of this Workspace, which needs one of that name for its adapters."
+            raise Invalid(422, "Invalid", words)
+        if found and owner != state.uid:
+            await self._delete(ref, owner)
+            return False
+        await self._kube.apply(wanted, manager=MANAGER)
         return True
 
     async def _decide_on_image_volumes(self, state: PlanState) -> None:
@@ -197,8 +229,11 @@ class Deployer:
         crashed = None if serving(state, pods) else diagnose(pods, state.plan.nodes).crashed
         words = await self._last_words(state, crashed) if crashed else ""
         memory = await self._memories.of(state, pods) if self._memories else None
-        observed = Observed(pods=pods, crash_log=words, refusal=refusal, performance=memory)
+        adapters = await read_adapters(state, pods, local=self._local)
+        observed = Observed(pods=pods, crash_log=words, refusal=refusal, performance=memory, adapters=adapters)
         await self._publish(to_report(state, observed), last)
+        if serving(state, pods) and not settled(state, adapters):
+            return Again(ADAPTERS_SOON)
         if self._memories and self._memories.wants_more(state, pods):
             return Again(MEMORY_AGAIN)
         return Again(SOON) if missing else None  # a pod that is never created gives no sign
@@ -236,6 +271,7 @@ class Deployer:
             (STATEFULSETS, state.name),
             (SERVICES, state.name),
             (SERVICES, f"{state.name}-headless"),
+            (CONFIGMAPS, config_map_name(state.name)),
         ):
             await self._delete(ObjectRef(resource, name, state.namespace), state.uid)
         left = await self._pods(state)

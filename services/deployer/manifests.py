@@ -13,6 +13,7 @@ from services.contracts.workspace import (
     SECRET_KEY_HF_TOKEN,
     STORAGE_VERSION,
 )
+from services.deployer.adapters import FILE, adapter_environment, adapter_list, adapter_parts, config_map_name
 from services.deployer.command import COMMAND, PORT, arguments
 from services.deployer.weights import WEIGHTS, PodParts, WeightsSettings, weights_parts
 
@@ -40,6 +41,15 @@ def render(state: PlanState, images: Images, otlp_endpoint: str | None = None) -
     """All objects that a plan wants, without those of what is not run."""
     services = [_service(state), _headless(state)]
     return [*services, _stateful_set(state, images, otlp_endpoint)]
+
+
+def adapters_config_map(state: PlanState) -> JsonObject | None:
+    """The ConfigMap that lists the adapters; None for a server that has no room for any."""
+    text = adapter_list(state)
+    if text is None:
+        return None
+    metadata = _metadata(state, config_map_name(state.name))
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {FILE: text}}
 
 
 def labels(state: PlanState) -> dict[str, str]:
@@ -158,7 +168,9 @@ def _inference_pod(state: PlanState, images: Images, otlp_endpoint: str | None) 
     model, engine = state.plan.model, state.plan.engine
     if model is None or engine is None:
         raise ValueError("a plan for inference names a model and its engine")
-    parts = weights_parts(state.plan, images.inference, images.weights)
+    parts = weights_parts(state.plan, images.inference, images.weights).and_also(
+        adapter_parts(state.plan.lora, state.name)
+    )
     return {
         **parts.spec,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
@@ -207,6 +219,7 @@ def _environment(
         "OTEL_SERVICE_NAME": "kaitobus-inference",
         "TRACEPARENT": traceparent(state.uid, state.plan.generation),
     }
+    values |= adapter_environment(state.plan.lora)
     if hub:
         values["HF_ENDPOINT"] = hub
     if model.source:

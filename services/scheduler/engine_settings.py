@@ -5,10 +5,11 @@ from __future__ import annotations
 from services.contracts.plan import Engine
 from services.scheduler.engine_config import EngineConfig
 from services.scheduler.facts import ModelFacts
-from services.scheduler.sizing import Sizing
+from services.scheduler.lora import lora_flags
+from services.scheduler.sizing import Sizing, Wish
 
 
-def engine_settings(model: ModelFacts, config: EngineConfig, sizing: Sizing, *, on_cpu: bool) -> Engine:
+def engine_settings(model: ModelFacts, config: EngineConfig, wish: Wish, sizing: Sizing, *, on_cpu: bool) -> Engine:
     """The settings; a flag that the user set wins over the model's own."""
     flags = model_flags(model)
     if on_cpu:
@@ -26,7 +27,7 @@ def engine_settings(model: ModelFacts, config: EngineConfig, sizing: Sizing, *, 
         pipeline_parallel=sizing.pipeline_parallel,
         data_parallel=sizing.data_parallel,
         gpu_memory_utilization=None if on_cpu else sizing.utilization,
-        flags=flags | config.flags,
+        flags=flags | lora_flags(wish) | config.flags,
         env={"VLLM_CPU_KVCACHE_SPACE": f"{sizing.kv_cache_gib:.0f}"} if on_cpu else {},
     )
 

@@ -28,6 +28,7 @@ from services.scheduler.engine_config import BadConfig, EngineConfig, read_confi
 from services.scheduler.engine_settings import engine_settings
 from services.scheduler.facts import ModelFacts
 from services.scheduler.known_skus import KnownSkus
+from services.scheduler.lora import named_adapters, plan_lora
 from services.scheduler.refusal import Refusal
 from services.scheduler.sizing import Wish
 from services.scheduler.wishes import read_wish
@@ -68,7 +69,7 @@ def make_plan(
     if isinstance(chosen, Refusal):
         return chosen
     try:
-        return _plan(state, subject, chosen)
+        return _plan(state, subject, chosen, held)
     except BadSource as error:
         return Refusal(reason=Reason.INVALID_SPEC, message=str(error))
 
@@ -120,7 +121,7 @@ def subject_of(
 def _served(state: WorkspaceState, model: ModelFacts) -> Subject:
     """The model with the settings that the user gave. Raises BadConfig."""
     config = EngineConfig() if state.spec.tuning else read_config(state.configs)
-    return Subject(model=model, config=config, wish=read_wish(config, state.annotations, len(_adapters(state))))
+    return Subject(model=model, config=config, wish=read_wish(config, state.annotations, len(named_adapters(state))))
 
 
 def _own_pod(state: WorkspaceState) -> Subject | Refusal:
@@ -134,7 +135,7 @@ def _own_pod(state: WorkspaceState) -> Subject | Refusal:
     return Subject()
 
 
-def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:
+def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate, held: Plan | None) -> Plan:
     spec, sizing, offer = state.spec, chosen.sizing, chosen.offer
     workload = _workload(state)
     labels = _labels(spec.resource.label_selector)
@@ -163,7 +164,7 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:
         taints=(GPU_TAINT,) if offer.gpus and not chosen.shares else (),
         tolerates=offer.taints,
         disk_gib=model.disk_gib if model else DISK_GIB,
-        adapters=_adapters(state),
+        lora=plan_lora(state, model, subject.wish, held) if model and workload is Workload.INFERENCE else None,
         load_balancer=_is_on(state, ANNOTATION_ENABLE_LB),
         prediction=_prediction(chosen),
         cost_per_hour=chosen.cost_per_hour,
@@ -221,15 +222,10 @@ def _source_words(model: PlannedModel | None) -> tuple[str, ...]:
     return (f"The model's files come from {model.source.words}.",) if model and model.source else ()
 
 
-def _adapters(state: WorkspaceState) -> tuple[str, ...]:
-    adapters = state.spec.inference.adapters if state.spec.inference else None
-    return tuple(a.source.name or "" for a in adapters or () if a.source)
-
-
 def _engine(subject: Subject, chosen: Candidate) -> Engine:
     if subject.model is None or chosen.sizing is None:
         raise ValueError("an engine is planned for a sized model")
-    return engine_settings(subject.model, subject.config, chosen.sizing, on_cpu=not chosen.offer.gpus)
+    return engine_settings(subject.model, subject.config, subject.wish, chosen.sizing, on_cpu=not chosen.offer.gpus)
 
 
 def _prediction(chosen: Candidate) -> Prediction | None:
