@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 from services.chassis.kube import JsonObject
 from services.contracts.adapters import PlannedAdapter, PlannedLora
@@ -55,8 +56,11 @@ def adapter_parts(lora: PlannedLora | None, workspace: str) -> PodParts:
     return PodParts(volumes=tuple(volumes), mounts=tuple(mounts))
 
 
-def adapter_environment(lora: PlannedLora | None) -> dict[str, str]:
-    """Where the server finds the list, secrets by name, volumes by key, and a place for the adapters' files."""
+def adapter_environment(lora: PlannedLora | None, urls: Mapping[str, str]) -> dict[str, str]:
+    """Where the server finds the list, secrets by name, volumes by key, and a place for the adapters' files.
+
+    `urls` says which addresses it may fetch from.
+    """
     if lora is None:
         return {}
     mounts = {
@@ -64,6 +68,7 @@ def adapter_environment(lora: PlannedLora | None) -> dict[str, str]:
         "volumes": {key: f"{_VOLUMES}/{key}" for key in sorted(lora.volumes)},
     }
     return {
+        **urls,
         "KAITOBUS_ADAPTERS": f"{_LIST}/{FILE}",
         "KAITOBUS_ADAPTERS_DIR": f"{WEIGHTS}/adapters",
         "KAITOBUS_ADAPTER_MOUNTS": json.dumps(mounts),

@@ -58,6 +58,17 @@ class DeployerSettings(Settings):
     image_volumes: Literal["auto", "always", "never"] = "auto"
     """Whether images with models are mounted as volumes; auto: where the cluster has that switched on."""
 
+    url_networks: str = ""
+    """Networks, as CIDRs with commas, from which pods may fetch adapters by URL, besides the public internet."""
+    url_plain_http: bool = False
+    """Whether URLs of adapters may be plain http."""
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The same for the pods."""
+        plain = {"KAITOBUS_URL_PLAIN_HTTP": "true"} if self.url_plain_http else {}
+        return plain | ({"KAITOBUS_URL_NETWORKS": self.url_networks} if self.url_networks else {})
+
     @property
     def weights(self) -> WeightsSettings:
         """How models' files get into pods."""
@@ -71,7 +82,7 @@ async def wire(service: Service) -> None:
     kube = await KubeClient.connect()
     service.resources.push_async_callback(kube.close)
     otlp = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
-    images = Images(settings.inference_image, os.environ.get("HF_ENDPOINT") or None, settings.weights)
+    images = Images(settings.inference_image, os.environ.get("HF_ENDPOINT") or None, settings.weights, settings.urls)
     memories = EngineMemories(service.metrics.registry, local=settings.local_ports)
     deployer = Deployer(kube, service.bus, images, otlp, memories, local=settings.local_ports)
     service.bus.handle(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from services.chassis.kube import JsonObject, dig_dicts, dig_list
 from services.contracts.identity import traceparent
 from services.contracts.messages import PlanState
@@ -29,11 +31,21 @@ PLUGIN_TOLERATION: JsonObject = {"key": "nvidia.com/gpu", "operator": "Exists", 
 
 
 class Images:
-    """Where containers and models come from, by the deployer's settings: an image, another hub, a cache."""
+    """Where containers and models come from, by the deployer's settings: an image, another hub, a cache.
 
-    def __init__(self, inference: str, hub: str | None = None, weights: WeightsSettings | None = None) -> None:
+    `urls` are variables for the pods that say which addresses may be fetched from.
+    """
+
+    def __init__(
+        self,
+        inference: str,
+        hub: str | None = None,
+        weights: WeightsSettings | None = None,
+        urls: Mapping[str, str] | None = None,
+    ) -> None:
         self.inference = inference
         self.hub = hub
+        self.urls = dict(urls or {})
         self.weights = weights or WeightsSettings(image_volumes=False)
 
 
@@ -198,7 +210,7 @@ def _container(
         "image": images.inference,
         "command": [COMMAND],
         "args": [*arguments(model, engine), *traces],
-        "env": _environment(state, model, engine, images.hub, otlp_endpoint),
+        "env": _environment(state, model, engine, images, otlp_endpoint),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "resources": _resources(state.plan),
         "volumeMounts": [
@@ -212,16 +224,16 @@ def _container(
 
 
 def _environment(
-    state: PlanState, model: PlannedModel, engine: Engine, hub: str | None, otlp_endpoint: str | None
+    state: PlanState, model: PlannedModel, engine: Engine, images: Images, otlp_endpoint: str | None
 ) -> list[JsonObject]:
     values = {
         "HF_HOME": WEIGHTS,
         "OTEL_SERVICE_NAME": "kaitobus-inference",
         "TRACEPARENT": traceparent(state.uid, state.plan.generation),
     }
-    values |= adapter_environment(state.plan.lora)
-    if hub:
-        values["HF_ENDPOINT"] = hub
+    values |= adapter_environment(state.plan.lora, images.urls)
+    if images.hub:
+        values["HF_ENDPOINT"] = images.hub
     if model.source:
         values["HF_HUB_OFFLINE"] = "1"  # nothing is asked of the hub
     if otlp_endpoint:

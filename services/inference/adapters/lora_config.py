@@ -46,7 +46,7 @@ def read_config(text: bytes) -> LoraConfig:
     try:
         content: object = json.loads(text)
     except (ValueError, RecursionError):
-        raise AdapterError("adapter_config.json is not JSON.") from None
+        raise AdapterError(f"adapter_config.json {'is a web page' if is_page(text) else 'is not JSON'}.") from None
     try:
         config = LoraConfig.model_validate(content)
     except ValidationError as error:
@@ -56,6 +56,11 @@ def read_config(text: bytes) -> LoraConfig:
     if config.peft_type.upper() != "LORA":
         raise AdapterError(f"It is an adapter of the kind {config.peft_type[:40]}; only LoRA is served.")
     return config
+
+
+def is_page(text: bytes) -> bool:
+    """Whether it is HTML: what servers send that show a file, or ask for a login, instead of giving it."""
+    return text.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html"))
 
 
 def weakened(config: LoraConfig, strength: float) -> bytes:

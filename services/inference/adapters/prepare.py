@@ -19,7 +19,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from services.inference.adapters.fetch import Fetched, fetch
+from services.inference.adapters.fetch import Fetched, fetch, forget
 from services.inference.adapters.job import Answer, Base, Job, Prepared
 from services.inference.adapters.lora_config import LONGEST, LoraConfig, check_base, read_config, weakened
 from services.inference.adapters.shapes import check_fit, pairs
@@ -27,6 +27,7 @@ from services.inference.adapters.tensors import Shape, read_shapes
 from services.inference.adapters.wanted import AdapterError
 from services.inference.oci.errors import OciError
 from services.inference.oci.store import made_whole
+from services.inference.url_rules import UrlError
 
 CONFIG: Final = "adapter_config.json"
 MATRICES: Final = "adapter_model.safetensors"
@@ -47,7 +48,7 @@ def answer(job: Job) -> Answer:
     """Prepare, or say in words for a person why that cannot be done."""
     try:
         return Answer(prepared=prepare(job))
-    except (AdapterError, OciError) as error:
+    except (AdapterError, OciError, UrlError) as error:
         return Answer(error=str(error))
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -55,11 +56,15 @@ def answer(job: Job) -> Answer:
 
 
 def prepare(job: Job) -> Prepared:
-    """Fetch, check and write. Raises AdapterError, OciError, OSError."""
+    """Fetch, check and write. Raises AdapterError, OciError, UrlError, OSError."""
     home = Path(job.home)
     fetched = fetch(job.adapter, job.mounts, home)
-    config = read_config(_config_text(fetched.folder))
-    check(config, fetched.folder, job.base)
+    try:
+        config = read_config(_config_text(fetched.folder))
+        check(config, fetched.folder, job.base)
+    except AdapterError:
+        forget(job.adapter, home)
+        raise
     text = weakened(config, job.adapter.strength)
     digest, key = _digests(fetched, text)
     folder = home / "ready" / f"{job.adapter.name}-{key}"

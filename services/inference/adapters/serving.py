@@ -49,7 +49,8 @@ class VllmAdapters:
         except TimeoutError:
             raise AdapterError(f"The engine did not load it within {LOAD_WITHIN_S:.0f} s.") from None
         if isinstance(answer, ErrorResponse):
-            raise AdapterError(f"The engine refuses it: {' '.join(answer.error.message.split())[:600]}")
+            words = " ".join(answer.error.message.split()).rpartition("method failed: ")[2]
+            raise AdapterError(f"The engine refuses it: {words[:600]}")
         # What is left set would have every step of the engine read the files again.
         self._models.lora_requests[name].load_inplace = False
 
