@@ -36,7 +36,8 @@ from services.deployer.adapter_states import read_adapters, settled
 from services.deployer.adapters import config_map_name
 from services.deployer.diagnose import diagnose
 from services.deployer.engine_memory import EngineMemories
-from services.deployer.manifests import Images, adapters_config_map, render
+from services.deployer.list_adapters import hurry_list, write_list
+from services.deployer.manifests import Images, render
 from services.deployer.pods import Pod
 from services.deployer.redact import redact
 from services.deployer.report import Observed, refused, released, serving, to_report
@@ -159,7 +160,7 @@ class Deployer:
         """First the workload, whose start takes longest, then the Services. False while the name is not free."""
         await self._decide_on_image_volumes(state)
         *services, workload = render(state, self._images, self._otlp_endpoint)
-        if not await self._list_adapters(state):
+        if not await write_list(self._kube, state, manager=MANAGER, delete=self._delete):
             return False
         async with self._workloads:
             if not (await self._created(workload) or await self._changed(state, workload)):
@@ -168,26 +169,6 @@ class Deployer:
         async with self._services:
             for service in services:
                 await self._kube.apply(service, manager=MANAGER)
-        return True
-
-    async def _list_adapters(self, state: PlanState) -> bool:
-        """Write the list of adapters, or take it away. False while the name is not free.
-
-        Raises Invalid if somebody else has a ConfigMap of that name: it is not ours to change.
-        """
-        wanted = adapters_config_map(state)
-        ref = ObjectRef(CONFIGMAPS, config_map_name(state.name), state.namespace)
-        if wanted is None:
-            return True
-        found = await self._kube.get(ref)
-        owner = dig_str(found, "metadata", "labels", LABEL_OWNER_UID)
-        if found and not owner:
-            words = f"ConfigMap {ref.name} is not of this Workspace, which needs one of that name for its adapters."
-            raise Invalid(422, "Invalid", words)
-        if found and owner != state.uid:
-            await self._delete(ref, owner)
-            return False
-        await self._kube.apply(wanted, manager=MANAGER)
         return True
 
     async def _decide_on_image_volumes(self, state: PlanState) -> None:
@@ -229,6 +210,7 @@ class Deployer:
         crashed = None if serving(state, pods) else diagnose(pods, state.plan.nodes).crashed
         words = await self._last_words(state, crashed) if crashed else ""
         memory = await self._memories.of(state, pods) if self._memories else None
+        await hurry_list(self._kube, state, pods)
         adapters = await read_adapters(state, pods, local=self._local)
         observed = Observed(pods=pods, crash_log=words, refusal=refusal, performance=memory, adapters=adapters)
         await self._publish(to_report(state, observed), last)
