@@ -30,7 +30,7 @@ NEEDS_SOMEONE = frozenset(
         Reason.CONTAINER_CRASH_LOOP,
         Reason.CONTAINER_OOM_KILLED,
         Reason.WORKLOAD_REFUSED,
-        Reason.ADAPTERS_NOT_SUPPORTED,
+        Reason.ADAPTER_NOT_LOADED,
         Reason.TUNING_NOT_SUPPORTED,
         Reason.WORKSPACE_FAILED,
     }
@@ -71,7 +71,9 @@ ADVICE: Mapping[str, str] = {
     Reason.POD_EVICTED: "Kubernetes makes a new pod.",
     Reason.UNSCHEDULABLE: "Kubernetes places the pod as soon as a node fits.",
     Reason.WORKLOAD_REFUSED: "The deployer tries again by itself, with growing pauses.",
-    Reason.ADAPTERS_NOT_SUPPORTED: "The base model is served without the adapters.",
+    Reason.ADAPTERS_LOADING: "The server reads a changed list within about a minute and loads what is new.",
+    Reason.ADAPTER_NOT_LOADED: "The server tries again, with pauses that grow up to 10 minutes. The base model and the "
+    "other adapters are served meanwhile.",
     Reason.TUNING_NOT_SUPPORTED: "Nothing more happens with it.",
     Reason.SIMULATED: "Nothing more: it is simulated and never answers.",
     Reason.WORKSPACE_PENDING: "It goes on by itself.",

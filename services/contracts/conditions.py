@@ -95,7 +95,9 @@ class Reason(StrEnum):
     POD_EVICTED = "PodEvicted"
     UNSCHEDULABLE = "Unschedulable"
     WORKLOAD_REFUSED = "WorkloadRefused"
-    ADAPTERS_NOT_SUPPORTED = "AdaptersNotSupported"
+    ADAPTERS_READY = "AdaptersReady"
+    ADAPTERS_LOADING = "AdaptersLoading"
+    ADAPTER_NOT_LOADED = "AdapterNotLoaded"
     TUNING_NOT_SUPPORTED = "TuningNotSupported"
 
     SIMULATED = "Simulated"
@@ -114,6 +116,7 @@ WAITS: frozenset[str] = frozenset(
         Reason.RESOURCE_NOT_READY,
         Reason.INFERENCE_PENDING,
         Reason.INFERENCE_PENDING_NODES,
+        Reason.ADAPTERS_LOADING,
         Reason.DELETING,
     }
 )

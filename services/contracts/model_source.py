@@ -59,7 +59,7 @@ def named_source(preset: Preset, annotations: Mapping[str, str]) -> ModelSource 
             "from: keep one of them."
         )
     if image:
-        return _image(image, secrets, "presetOptions.image")
+        return image_source(image, secrets, "presetOptions.image")
     return _from_uri(uri, secrets) if uri else None
 
 
@@ -80,7 +80,7 @@ def local_weights(model: str) -> ModelSource:
 def _from_uri(uri: str, secrets: tuple[str, ...]) -> ModelSource:
     scheme, found, rest = uri.partition("://")
     if found and scheme == "oci":
-        return _image(rest, secrets, f"The annotation {ANNOTATION_MODEL_SOURCE}")
+        return image_source(rest, secrets, f"The annotation {ANNOTATION_MODEL_SOURCE}")
     if found and scheme == "pvc":
         return _claim(uri, rest)
     if found and scheme == "node":
@@ -91,7 +91,8 @@ def _from_uri(uri: str, secrets: tuple[str, ...]) -> ModelSource:
     )
 
 
-def _image(text: str, secrets: tuple[str, ...], where: str) -> ModelSource:
+def image_source(text: str, secrets: tuple[str, ...], where: str) -> ModelSource:
+    """An image by its reference, as the field `where` names it. Raises BadSource."""
     if len(text) > 512 or not _IMAGE.fullmatch(text):
         raise BadSource(
             f"{where} is {text[:200]!r}, which is no reference to an image. An example: "

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from services.contracts.adapters import PlannedLora
 from services.contracts.base import Contract
 from services.contracts.errors import FailureCode
 from services.contracts.model_source import ModelSource
@@ -120,7 +121,8 @@ class Plan(Contract):
     tolerates: tuple[str, ...] = ()
     """Those that the cloud may put on the nodes besides."""
     disk_gib: int = 0
-    adapters: tuple[str, ...] = ()
+    lora: PlannedLora | None = None
+    """None: the server has no room for adapters, and the first one starts it anew."""
     load_balancer: bool = False
     prediction: Prediction | None = None
     cost_per_hour: float | None = None

@@ -15,6 +15,7 @@ from nats.js.errors import Error as JetStreamError
 from services.chassis.health import Check
 from services.chassis.keyed_queue import KeyedQueue
 from services.chassis.kube import (
+    CONFIGMAPS,
     PODS,
     SERVICES,
     STATEFULSETS,
@@ -57,6 +58,17 @@ class DeployerSettings(Settings):
     image_volumes: Literal["auto", "always", "never"] = "auto"
     """Whether images with models are mounted as volumes; auto: where the cluster has that switched on."""
 
+    url_networks: str = ""
+    """Networks, as CIDRs with commas, from which pods may fetch adapters by URL, besides the public internet."""
+    url_plain_http: bool = False
+    """Whether URLs of adapters may be plain http."""
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The same for the pods."""
+        plain = {"KAITOBUS_URL_PLAIN_HTTP": "true"} if self.url_plain_http else {}
+        return plain | ({"KAITOBUS_URL_NETWORKS": self.url_networks} if self.url_networks else {})
+
     @property
     def weights(self) -> WeightsSettings:
         """How models' files get into pods."""
@@ -70,15 +82,15 @@ async def wire(service: Service) -> None:
     kube = await KubeClient.connect()
     service.resources.push_async_callback(kube.close)
     otlp = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
-    images = Images(settings.inference_image, os.environ.get("HF_ENDPOINT") or None, settings.weights)
+    images = Images(settings.inference_image, os.environ.get("HF_ENDPOINT") or None, settings.weights, settings.urls)
     memories = EngineMemories(service.metrics.registry, local=settings.local_ports)
-    deployer = Deployer(kube, service.bus, images, otlp, memories)
+    deployer = Deployer(kube, service.bus, images, otlp, memories, local=settings.local_ports)
     service.bus.handle(
         PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan, workers=DEPLOYING
     )
     watches = {
         resource: ListWatch(kube, resource, labels=LABEL_WORKSPACE, resync_seconds=settings.resync_seconds)
-        for resource in (PODS, STATEFULSETS, SERVICES)
+        for resource in (PODS, STATEFULSETS, SERVICES, CONFIGMAPS)
     }
     looker = Looker(deployer, watches)
     service.tasks.append(lambda: looker.run(service.connected))
@@ -97,7 +109,7 @@ class Looker:
         """Workspaces of whose objects one has gone: what is missing is made again."""
 
     async def run(self, connected: asyncio.Event) -> None:
-        """Follow pods, StatefulSets and Services until cancelled."""
+        """Follow all of the objects until cancelled."""
         await connected.wait()
         async with asyncio.TaskGroup() as group:
             for resource, watch in self._watches.items():

@@ -8,6 +8,7 @@ from typing import Final
 
 from services.chassis.bus import Bus, Last
 from services.chassis.kube import (
+    CONFIGMAPS,
     EVENTS,
     PODS,
     SERVICES,
@@ -31,8 +32,11 @@ from services.contracts.messages import PlanState, Report
 from services.contracts.plan import Workload
 from services.contracts.subjects import ServiceName
 from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE
+from services.deployer.adapter_states import read_adapters, settled
+from services.deployer.adapters import config_map_name
 from services.deployer.diagnose import diagnose
 from services.deployer.engine_memory import EngineMemories
+from services.deployer.list_adapters import hurry_list, write_list
 from services.deployer.manifests import Images, render
 from services.deployer.pods import Pod
 from services.deployer.redact import redact
@@ -44,6 +48,9 @@ MANAGER: Final = "kaitobus-deployer"
 SOON: Final = 1.0
 REFUSED_AGAIN: Final = 30.0
 MEMORY_AGAIN: Final = 5.0
+ADAPTERS_SOON: Final = 3.0
+ADAPTERS_AGAIN: Final = 30.0
+"""Seconds between two looks at a server's adapters: while it is busy with them, and later on."""
 LOG_LINES: Final = 8
 APPLIED_FOR: Final = 60.0
 """Seconds in which objects that were applied are not applied again when their plan is looked at."""
@@ -65,11 +72,14 @@ class Deployer:
         images: Images,
         otlp_endpoint: str | None,
         memories: EngineMemories | None = None,
+        *,
+        local: bool = False,
     ) -> None:
         self._kube = kube
         self._bus = bus
         self._images = images
         self._memories = memories
+        self._local = local
         self._otlp_endpoint = otlp_endpoint
         self._applied: dict[Key, tuple[PlanState, float]] = {}
         self._workloads = asyncio.Semaphore(WORKLOADS_AT_ONCE)
@@ -101,7 +111,8 @@ class Deployer:
         if mend:
             self._applied.pop(state.key, None)
             return await self._deploy(state, last)
-        return await self._report(state, last)
+        again = await self._report(state, last)
+        return again or (Again(ADAPTERS_AGAIN) if state.plan.lora and state.plan.lora.adapters else None)
 
     async def _carry_out(self, state: PlanState) -> Again | None:
         last = await self._last_report(state.namespace, state.name)
@@ -149,6 +160,8 @@ class Deployer:
         """First the workload, whose start takes longest, then the Services. False while the name is not free."""
         await self._decide_on_image_volumes(state)
         *services, workload = render(state, self._images, self._otlp_endpoint)
+        if not await write_list(self._kube, state, manager=MANAGER, delete=self._delete):
+            return False
         async with self._workloads:
             if not (await self._created(workload) or await self._changed(state, workload)):
                 return False
@@ -197,8 +210,12 @@ class Deployer:
         crashed = None if serving(state, pods) else diagnose(pods, state.plan.nodes).crashed
         words = await self._last_words(state, crashed) if crashed else ""
         memory = await self._memories.of(state, pods) if self._memories else None
-        observed = Observed(pods=pods, crash_log=words, refusal=refusal, performance=memory)
+        await hurry_list(self._kube, state, pods)
+        adapters = await read_adapters(state, pods, local=self._local)
+        observed = Observed(pods=pods, crash_log=words, refusal=refusal, performance=memory, adapters=adapters)
         await self._publish(to_report(state, observed), last)
+        if serving(state, pods) and not settled(state, adapters):
+            return Again(ADAPTERS_SOON)
         if self._memories and self._memories.wants_more(state, pods):
             return Again(MEMORY_AGAIN)
         return Again(SOON) if missing else None  # a pod that is never created gives no sign
@@ -236,6 +253,7 @@ class Deployer:
             (STATEFULSETS, state.name),
             (SERVICES, state.name),
             (SERVICES, f"{state.name}-headless"),
+            (CONFIGMAPS, config_map_name(state.name)),
         ):
             await self._delete(ObjectRef(resource, name, state.namespace), state.uid)
         left = await self._pods(state)

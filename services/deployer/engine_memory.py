@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Final
 
-import aiohttp
 from prometheus_client import CollectorRegistry, Histogram
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from services.contracts.messages import PlanState
 from services.contracts.performance import Performance
 from services.contracts.plan import Workload
-from services.deployer.command import PORT
+from services.deployer.ask import ask_pod
 from services.deployer.pods import Pod
 from services.deployer.prediction import EngineMemory, compare, performance
 
 log = logging.getLogger(__name__)
 
 PATH: Final = "/kaitobus/memory"
-TIMEOUT: Final = 2.0
-LARGEST: Final = 65_536
 MOST_TRIES: Final = 5
 MOST_REMEMBERED: Final = 4096
-LOCAL_PORTS: Final = "local.kaito.sh/ports"
-"""Annotation of the node agent of one machine, where pods share the machine's address: container port to real port."""
 BUCKETS: Final = (-0.5, -0.2, -0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1, 0.2, 0.5)
-
-_PORTS: Final = TypeAdapter(dict[str, int])
 
 
 class EngineMemories:
@@ -84,35 +74,9 @@ class EngineMemories:
 
 async def read_memory(pod: Pod, *, local: bool) -> EngineMemory | None:
     """Ask one pod. None if it does not tell: it may serve an older image, or be out of reach."""
-    address = address_of(pod, local=local)
-    if address is None:
-        return None
+    answer = await ask_pod(pod, PATH, local=local)
     try:
-        async with (
-            asyncio.timeout(TIMEOUT),
-            aiohttp.ClientSession() as session,
-            session.get(f"http://{address}{PATH}", allow_redirects=False) as response,
-        ):
-            response.raise_for_status()
-            return EngineMemory.model_validate(json.loads(await response.content.read(LARGEST)))
-    except (aiohttp.ClientError, OSError, TimeoutError, ValidationError, ValueError) as error:
-        log.info("pod %s does not tell its engine's memory: %s", pod.metadata.name, error or type(error).__name__)
-        return None
-
-
-def address_of(pod: Pod, *, local: bool) -> str | None:
-    """Host and port at which the pod's server answers; None where that is not known (yet)."""
-    if local:
-        port = _real_port(pod.metadata.annotations)
-        return f"127.0.0.1:{port}" if port else None
-    address = pod.status.pod_ip
-    if not address:
-        return None
-    return f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"
-
-
-def _real_port(annotations: Mapping[str, str]) -> int | None:
-    try:
-        return _PORTS.validate_json(annotations.get(LOCAL_PORTS, "{}")).get(str(PORT))
-    except ValidationError:
+        return EngineMemory.model_validate_json(answer) if answer is not None else None
+    except ValidationError as error:
+        log.info("pod %s does not tell its engine's memory: %s", pod.metadata.name, error)
         return None

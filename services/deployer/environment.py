@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from services.chassis.kube import JsonObject
 from services.contracts.identity import traceparent
 from services.contracts.messages import PlanState
 from services.contracts.plan import Engine, PlannedModel
 from services.contracts.workspace import SECRET_KEY_HF_TOKEN
+from services.deployer.adapters import adapter_environment
 from services.deployer.command import NOT_TOLD, Setting
 from services.deployer.weights import WEIGHTS
 
@@ -14,10 +17,24 @@ TOKEN = "HF_TOKEN"
 
 
 def variables(
-    state: PlanState, model: PlannedModel, engine: Engine, hub: str | None, otlp_endpoint: str | None
+    state: PlanState,
+    model: PlannedModel,
+    engine: Engine,
+    hub: str | None,
+    otlp_endpoint: str | None,
+    urls: Mapping[str, str] | None = None,
 ) -> list[Setting]:
-    """All variables by name. That of a secret has the secret's name for a value, in words."""
-    found = {setting.name: setting for setting in (*_ours(state), *_hub(model, hub), *_traces(otlp_endpoint))}
+    """All variables by name. That of a secret has the secret's name for a value, in words.
+
+    `urls` are those that say which addresses adapters may be fetched from.
+    """
+    ours = (
+        *_ours(state),
+        *_hub(model, hub),
+        *_traces(otlp_endpoint),
+        *adapter_environment(state.plan.lora, urls or {}),
+    )
+    found = {setting.name: setting for setting in ours}
     found |= {name: Setting(name, value, engine.reasons.get(name, NOT_TOLD)) for name, value in engine.env.items()}
     if model.token_secret:
         found[TOKEN] = Setting(
@@ -27,10 +44,15 @@ def variables(
 
 
 def environment(
-    state: PlanState, model: PlannedModel, engine: Engine, hub: str | None, otlp_endpoint: str | None
+    state: PlanState,
+    model: PlannedModel,
+    engine: Engine,
+    hub: str | None,
+    otlp_endpoint: str | None,
+    urls: Mapping[str, str] | None = None,
 ) -> list[JsonObject]:
     """The variables as a container has them. Each name once: server-side apply refuses a list with a key twice."""
-    found = variables(state, model, engine, hub, otlp_endpoint)
+    found = variables(state, model, engine, hub, otlp_endpoint, urls)
     plain: list[JsonObject] = [
         {"name": setting.name, "value": setting.value}
         for setting in found

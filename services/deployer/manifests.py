@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from services.chassis.kube import JsonObject, dig_dicts, dig_list
 from services.contracts.messages import PlanState
 from services.contracts.plan import Engine, Plan, PlannedModel
@@ -11,6 +13,7 @@ from services.contracts.workspace import (
     LABEL_WORKSPACE,
     STORAGE_VERSION,
 )
+from services.deployer.adapters import FILE, adapter_list, adapter_parts, config_map_name
 from services.deployer.command import COMMANDS, PORT, arguments
 from services.deployer.environment import environment
 from services.deployer.weights import WEIGHTS, PodParts, WeightsSettings, weights_parts
@@ -27,11 +30,21 @@ PLUGIN_TOLERATION: JsonObject = {"key": "nvidia.com/gpu", "operator": "Exists", 
 
 
 class Images:
-    """Where containers and models come from, by the deployer's settings: an image, another hub, a cache."""
+    """Where containers and models come from, by the deployer's settings: an image, another hub, a cache.
 
-    def __init__(self, inference: str, hub: str | None = None, weights: WeightsSettings | None = None) -> None:
+    `urls` are variables for the pods that say which addresses may be fetched from.
+    """
+
+    def __init__(
+        self,
+        inference: str,
+        hub: str | None = None,
+        weights: WeightsSettings | None = None,
+        urls: Mapping[str, str] | None = None,
+    ) -> None:
         self.inference = inference
         self.hub = hub
+        self.urls = dict(urls or {})
         self.weights = weights or WeightsSettings(image_volumes=False)
 
 
@@ -39,6 +52,15 @@ def render(state: PlanState, images: Images, otlp_endpoint: str | None = None) -
     """All objects that a plan wants, without those of what is not run."""
     services = [_service(state), _headless(state)]
     return [*services, _stateful_set(state, images, otlp_endpoint)]
+
+
+def adapters_config_map(state: PlanState) -> JsonObject | None:
+    """The ConfigMap that lists the adapters; None for a server that has no room for any."""
+    text = adapter_list(state)
+    if text is None:
+        return None
+    metadata = _metadata(state, config_map_name(state.name))
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {FILE: text}}
 
 
 def labels(state: PlanState) -> dict[str, str]:
@@ -157,7 +179,9 @@ def _inference_pod(state: PlanState, images: Images, otlp_endpoint: str | None) 
     model, engine = state.plan.model, state.plan.engine
     if model is None or engine is None:
         raise ValueError("a plan for inference names a model and its engine")
-    parts = weights_parts(state.plan, images.inference, images.weights)
+    parts = weights_parts(state.plan, images.inference, images.weights).and_also(
+        adapter_parts(state.plan.lora, state.name)
+    )
     return {
         **parts.spec,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
@@ -184,7 +208,7 @@ def _container(
         "image": images.inference,
         "command": [COMMANDS[engine.runtime]],
         "args": arguments(model, engine, otlp_endpoint),
-        "env": environment(state, model, engine, images.hub, otlp_endpoint),
+        "env": environment(state, model, engine, images.hub, otlp_endpoint, images.urls),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "resources": _resources(state.plan),
         "volumeMounts": [

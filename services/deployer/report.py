@@ -10,6 +10,7 @@ from services.contracts.messages import PlanState, Report
 from services.contracts.performance import Performance
 from services.contracts.plan import Workload
 from services.contracts.subjects import ServiceName
+from services.deployer.adapter_states import AdapterStates, adapters_condition
 from services.deployer.diagnose import Diagnosis, diagnose
 from services.deployer.phases import phases
 from services.deployer.pods import Pod
@@ -21,12 +22,13 @@ TUNING_NOT_SUPPORTED = (
 
 
 class Observed(Contract):
-    """What was found: pods of this workspace, the last log lines of a crashed one, why some are missing."""
+    """What was found: pods, the last log lines of a crashed one, why some are missing, what the server tells."""
 
     pods: tuple[Pod, ...] = ()
     crash_log: str = ""
     refusal: str = ""
     performance: Performance | None = None
+    adapters: AdapterStates | None = None
 
 
 def to_report(state: PlanState, observed: Observed) -> Report:
@@ -36,9 +38,10 @@ def to_report(state: PlanState, observed: Observed) -> Report:
         return _report(state, (condition,), next_step="Nothing happens until the Workspace is deleted or changed.")
     ready = serving(state, observed.pods)
     diagnosis = None if ready else diagnose(observed.pods, state.plan.nodes, observed.refusal)
+    adapters = adapters_condition(state, observed.adapters, serving=ready)
     return _report(
         state,
-        (_inference(state, diagnosis, observed.crash_log), *_adapters(state)),
+        (_inference(state, diagnosis, observed.crash_log), *((adapters,) if adapters else ())),
         pods=observed.pods,
         next_step=diagnosis.next_step if diagnosis else None,
         endpoint=endpoint(state) if ready and not state.plan.simulated else None,
@@ -76,16 +79,6 @@ def _inference(state: PlanState, diagnosis: Diagnosis | None, log: str) -> Condi
         return true(ConditionType.INFERENCE_READY, reason, text)
     tail = f" Its last words: {log}" if log and diagnosis.crashed else ""
     return false(ConditionType.INFERENCE_READY, diagnosis.reason, f"{simulated}{diagnosis.message}{tail}")
-
-
-def _adapters(state: PlanState) -> list[Condition]:
-    if not state.plan.adapters:
-        return []
-    text = (
-        f"This version does not load adapters: {', '.join(state.plan.adapters)} is not served. "
-        "The base model is served without it."
-    )
-    return [false(ConditionType.ADAPTERS_READY, Reason.ADAPTERS_NOT_SUPPORTED, text)]
 
 
 def _report(

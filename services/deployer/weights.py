@@ -50,6 +50,11 @@ class PodParts(Contract):
     volumes: tuple[JsonObject, ...] = ()
     mounts: tuple[JsonObject, ...] = ()
 
+    def and_also(self, more: PodParts) -> PodParts:
+        """Both together. Only one of them may have a part of the pod's spec."""
+        spec = self.spec | more.spec
+        return PodParts(spec=spec, volumes=(*self.volumes, *more.volumes), mounts=(*self.mounts, *more.mounts))
+
 
 def weights_parts(plan: Plan, server_image: str, settings: WeightsSettings) -> PodParts:
     """What the plan's source adds to the pod; nothing where the files come from the hub."""

@@ -22,6 +22,7 @@ from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.logger import configure_logging_from_args
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
+from services.inference.adapters.serving import keeping_adapters
 from services.inference.logs import LOGGER
 from services.inference.measured import EXTENSION
 from services.inference.memory import measured, memory_router, set_gauges
@@ -51,6 +52,7 @@ async def serve(args: Namespace, phases: Phases, ready: Callable[[], None]) -> N
         with phases.phase("first token"):
             app = await _build(engine, args)
             await _first_token(app)
+        await stack.enter_async_context(keeping_adapters(app, args))
         ready()
         log.info("serving on %s", address)
         serving = asyncio.create_task(serve_http(app, sock=sock, **_http_options(args)))

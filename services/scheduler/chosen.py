@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -12,3 +13,7 @@ class Chosen(NamedTuple, Generic[T]):
 
     value: T
     why: str
+
+
+Flags = Mapping[str, Chosen[str]]
+"""Flags by name, without dashes; an empty value is a switch."""

@@ -15,6 +15,7 @@ from services.contracts.base import Contract
 from services.contracts.conditions import Condition, ConditionType, Reason, false, true
 from services.contracts.errors import Failure
 from services.contracts.messages import Report, WorkspaceState
+from services.contracts.model_source import BadSource
 from services.contracts.offers import Offers
 from services.contracts.plan import Plan, SetAside, Workload
 from services.contracts.subjects import ServiceName
@@ -22,6 +23,7 @@ from services.scheduler.catalog import Catalogue
 from services.scheduler.choose import others
 from services.scheduler.facts import ModelFacts
 from services.scheduler.known_skus import KnownSkus
+from services.scheduler.lora import named_adapters, with_adapters, without_adapters
 from services.scheduler.make_plan import make_plan, subject_of, wanted_of
 from services.scheduler.refusal import Refusal
 
@@ -61,7 +63,7 @@ def decide(
     inputs, failure = digest(state), spent(previous, reports)
     live = [o for o in offers if now - o.published_at <= LIVE_FOR]
     if previous is not None and stands(state, previous, reports):
-        kept = _planned(previous)
+        kept = _kept(previous, state, now)
         return kept if failure is None else _insisted(kept, state, previous, failure, live, catalogue, hub, now)
     aside = _set_aside(previous, failure if previous and previous.inputs == inputs else None, now)
     made = make_plan(state, live, aside, catalogue, known, held=previous, hub=hub)
@@ -71,16 +73,20 @@ def decide(
 
 
 def stands(state: WorkspaceState, plan: Plan | None, reports: Sequence[Report]) -> bool:
-    """Whether the plan is kept: it was made from the same, and its offer did not fail, or the user insists on it."""
-    if plan is None or plan.inputs != digest(state):
+    """Whether the plan is kept: it was made from the same, and its offer did not fail, or the user insists on it.
+
+    Other adapters do not end it, but for the first one, for which the server has no room yet.
+    """
+    if plan is None or plan.inputs != digest(state) or (plan.lora is None and named_adapters(state)):
         return False
     return state.spec.resource.instance_type is not None or spent(plan, reports) is None
 
 
 def digest(state: WorkspaceState) -> str:
-    """A digest of what a plan depends on. The message's version, or a plan of before, are not part of it."""
+    """A digest of what a plan depends on. The message's version, a plan of before and adapters are not part of it."""
     relevant = {key: value for key, value in state.annotations.items() if "kaito.sh/" in key}
-    text = [state.spec.digest(), *(f"{k}={v}" for part in (relevant, state.configs) for k, v in sorted(part.items()))]
+    spec = without_adapters(state.spec)
+    text = [spec.digest(), *(f"{k}={v}" for part in (relevant, state.configs) for k, v in sorted(part.items()))]
     return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
 
 
@@ -123,10 +129,22 @@ def _follow(previous: Plan | None, plan: Plan) -> Plan:
     return plan.model_copy(update={"revision": previous.revision + 1, "providers": providers})
 
 
+def _kept(plan: Plan, state: WorkspaceState, now: datetime) -> Decision:
+    """The plan of before, with the adapters of now. It goes on as it was where they cannot be planned."""
+    try:
+        wanted = with_adapters(plan, state)
+    except BadSource as error:
+        return _refused(Refusal(reason=Reason.INVALID_SPEC, message=str(error)), plan, (), now)
+    return _planned(plan if wanted == plan else _follow(plan, wanted))
+
+
 def _planned(plan: Plan) -> Decision:
     simulated = "Simulated: " if plan.simulated else ""
+    adapters = (plan.lora.why,) if plan.lora else ()
     nodes = "1 node" if plan.nodes == 1 else f"{plan.nodes} nodes"
-    text = f"{simulated}{nodes} of {plan.instance_type} from provider {plan.provider}. {' '.join(plan.why)}"
+    text = (
+        f"{simulated}{nodes} of {plan.instance_type} from provider {plan.provider}. {' '.join((*plan.why, *adapters))}"
+    )
     warnings = f" Warning: {' '.join(plan.warnings)}" if plan.warnings else ""
     if plan.workload is Workload.TUNING and not plan.simulated:
         return Decision(

@@ -5,28 +5,24 @@ Each flag is made together with its reason, which goes into the plan beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from services.contracts.plan import Engine, Runtime
-from services.scheduler.chosen import Chosen
+from services.scheduler.chosen import Chosen, Flags
 from services.scheduler.engine_config import EngineConfig
 from services.scheduler.facts import ModelFacts
+from services.scheduler.lora import lora_flags
 from services.scheduler.modes import Mode
-from services.scheduler.sizing import Sizing
+from services.scheduler.sizing import Sizing, Wish
 
-Flags = Mapping[str, Chosen[str]]
-"""Flags by name, without dashes; an empty value is a switch."""
 FIELDS = ("dtype", "max-model-len", "tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size")
 """Flags that every plan has, as fields of its engine."""
 UTILIZATION = "gpu-memory-utilization"
 CPU_CACHE = "VLLM_CPU_KVCACHE_SPACE"
 
 
-def engine_settings(
-    model: ModelFacts, config: EngineConfig, sizing: Sizing, *, on_cpu: bool, mode: Mode | None = None
-) -> Engine:
+def engine_settings(model: ModelFacts, config: EngineConfig, wish: Wish, sizing: Sizing, *, on_cpu: bool) -> Engine:
     """The settings with their reasons; a flag that the user set wins over ours."""
-    ours = {**model_flags(model), **_sized(sizing), **_mode(mode, config, on_cpu), **_cpu(on_cpu)}
+    of_mode = _mode(wish.mode, config, on_cpu)
+    ours = {**model_flags(model), **_sized(sizing), **of_mode, **_cpu(on_cpu), **lora_flags(wish)}
     flags = _yours(config, ours, sizing.dtype)
     fields = [*FIELDS, CPU_CACHE if on_cpu else UTILIZATION]
     return Engine(

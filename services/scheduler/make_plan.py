@@ -37,6 +37,7 @@ from services.scheduler.engine_config import BadConfig, EngineConfig, read_confi
 from services.scheduler.engine_settings import engine_settings, transformers_settings
 from services.scheduler.facts import ModelFacts
 from services.scheduler.known_skus import KnownSkus
+from services.scheduler.lora import named_adapters, plan_lora
 from services.scheduler.refusal import Refusal
 from services.scheduler.runtimes import BadRuntime, check_model, read_runtime, transformers_wish
 from services.scheduler.sizing import Wish
@@ -78,7 +79,7 @@ def make_plan(
     if isinstance(chosen, Refusal):
         return chosen
     try:
-        return _plan(state, subject, chosen)
+        return _plan(state, subject, chosen, held)
     except BadSource as error:
         return Refusal(reason=Reason.INVALID_SPEC, message=str(error))
 
@@ -129,7 +130,7 @@ def _served(state: WorkspaceState, model: ModelFacts) -> Subject:
     if state.spec.tuning:
         check_model(model, Runtime.VLLM)
         return Subject(model=model, wish=read_wish(EngineConfig(), state.annotations, 0))
-    runtime, config, adapters = read_runtime(state.annotations), read_config(state.configs), len(_adapters(state))
+    runtime, config, adapters = read_runtime(state.annotations), read_config(state.configs), len(named_adapters(state))
     check_model(model, runtime)
     wish = read_wish(config, state.annotations, adapters)
     if runtime is Runtime.TRANSFORMERS:
@@ -148,7 +149,7 @@ def _own_pod(state: WorkspaceState) -> Subject | Refusal:
     return Subject()
 
 
-def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:
+def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate, held: Plan | None) -> Plan:
     spec, sizing, offer = state.spec, chosen.sizing, chosen.offer
     workload = _workload(state)
     labels = _labels(spec.resource.label_selector)
@@ -177,7 +178,7 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plan:
         taints=(GPU_TAINT,) if offer.gpus and not chosen.shares else (),
         tolerates=offer.taints,
         disk_gib=model.disk_gib if model else DISK_GIB,
-        adapters=_adapters(state),
+        lora=plan_lora(state, model, subject.wish, held) if model and workload is Workload.INFERENCE else None,
         load_balancer=_is_on(state, ANNOTATION_ENABLE_LB),
         prediction=_prediction(chosen),
         cost_per_hour=chosen.cost_per_hour,
@@ -235,19 +236,12 @@ def _source_words(model: PlannedModel | None) -> tuple[str, ...]:
     return (f"The model's files come from {model.source.words}.",) if model and model.source else ()
 
 
-def _adapters(state: WorkspaceState) -> tuple[str, ...]:
-    adapters = state.spec.inference.adapters if state.spec.inference else None
-    return tuple(a.source.name or "" for a in adapters or () if a.source)
-
-
 def _engine(subject: Subject, chosen: Candidate) -> Engine:
     if subject.model is None or chosen.sizing is None:
         raise ValueError("an engine is planned for a sized model")
     if subject.wish.runtime is Runtime.TRANSFORMERS:
         return transformers_settings(subject.config, chosen.sizing)
-    return engine_settings(
-        subject.model, subject.config, chosen.sizing, on_cpu=not chosen.offer.gpus, mode=subject.wish.mode
-    )
+    return engine_settings(subject.model, subject.config, subject.wish, chosen.sizing, on_cpu=not chosen.offer.gpus)
 
 
 def _prediction(chosen: Candidate) -> Prediction | None:

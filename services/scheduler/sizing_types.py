@@ -23,6 +23,11 @@ class Machine(Facts):
     memory_gib: float = Field(default=0, ge=0)
 
 
+ADAPTER_RANK = 32
+"""The largest rank of adapters where the user does not say (vllm.max-lora-rank). Most adapters have 8 to 32; each
+slot takes memory by it."""
+
+
 class Wish(Facts):
     """What the user asks of the engine; what is None is ours to choose.
 
@@ -42,7 +47,7 @@ class Wish(Facts):
     runtime: Runtime = Runtime.VLLM
     eager: bool = False
     adapters: int = Field(default=0, ge=0)
-    adapter_rank: int = Field(default=16, gt=0)
+    adapter_rank: int = Field(default=ADAPTER_RANK, gt=0)
 
 
 class Sizing(Facts):

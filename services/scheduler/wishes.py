@@ -10,8 +10,9 @@ from services.contracts.workspace import (
     ANNOTATION_PERFORMANCE_MODE,
 )
 from services.scheduler.engine_config import BadConfig, EngineConfig
+from services.scheduler.lora import SLOTS
 from services.scheduler.modes import Mode
-from services.scheduler.sizing_types import Wish
+from services.scheduler.sizing_types import ADAPTER_RANK, Wish
 
 MOST_REQUESTS = 65_536
 """No engine runs more requests at once."""
@@ -23,7 +24,7 @@ LONGEST_NUMBER = 9
 def read_wish(config: EngineConfig, annotations: Mapping[str, str], adapters: int) -> Wish:
     """The wish. Raises BadConfig with a sentence for the user; `adapters` are those that the Workspace names."""
     flags = config.flags
-    asked = adapters or int("enable-lora" in flags)
+    room = adapters or "enable-lora" in flags
     return Wish(
         context=_context(config, annotations),
         concurrency=_annotation(annotations, ANNOTATION_CONCURRENCY, MOST_REQUESTS),
@@ -34,8 +35,8 @@ def read_wish(config: EngineConfig, annotations: Mapping[str, str], adapters: in
         quantization=flags.get("quantization"),
         mode=_mode(flags, annotations),
         eager="enforce-eager" in flags,
-        adapters=max(asked, _flag(flags, "max-loras", MOST_ADAPTERS) or 0) if asked else 0,
-        adapter_rank=_flag(flags, "max-lora-rank", 512) or 16,
+        adapters=(_flag(flags, "max-loras", MOST_ADAPTERS) or SLOTS) if room else 0,
+        adapter_rank=_flag(flags, "max-lora-rank", 512) or ADAPTER_RANK,
     )
 
 

@@ -74,11 +74,13 @@ async def _missing(kube: KubeClient, namespace: str, name: str, use: str) -> Pro
 def secret_names(spec: WorkspaceSpec) -> Iterator[tuple[str, str]]:
     """Each secret that is needed to start, with the field that names it.
 
-    Secrets for adapters and tuning's data and results are not among them: they are used by what this
-    version does not start.
+    Secrets for tuning's data and results are not among them: they are used by what this version does not start.
     """
     preset = spec.preset
     if preset and preset.preset_options and preset.preset_options.model_access_secret:
         yield preset.preset_options.model_access_secret, "presetOptions.modelAccessSecret"
     for name in (preset.preset_options.image_pull_secrets or ()) if preset and preset.preset_options else ():
         yield name, "presetOptions.imagePullSecrets"
+    for index, adapter in enumerate(spec.inference.adapters or () if spec.inference else ()):
+        for name in (adapter.source.image_pull_secrets or ()) if adapter.source else ():
+            yield name, f"inference.adapters[{index}].source.imagePullSecrets"

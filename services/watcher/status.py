@@ -88,7 +88,7 @@ def expected(workspace: Workspace, plan: Plan | None) -> tuple[ConditionType, ..
     tuning = plan.workload is Workload.TUNING if plan else bool(workspace.spec and workspace.spec.tuning)
     if tuning:
         return (*nodes, ConditionType.JOB_STARTED)
-    adapters = bool(plan and plan.adapters)
+    adapters = bool(plan and plan.lora and plan.lora.adapters)
     return (*nodes, ConditionType.INFERENCE_READY, *([ConditionType.ADAPTERS_READY] if adapters else ()))
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 
 from services.contracts.base import Contract
 from services.contracts.conditions import Condition, ConditionType, Reason, false
-from services.contracts.model_source import BadSource, named_source, wants_local_weights
+from services.contracts.model_source import BadSource, image_source, named_source, wants_local_weights
 from services.contracts.plan import Fixed, Workload
 from services.contracts.workspace import (
+    Adapter,
     DataDestination,
     DataSource,
     Inference,
@@ -33,6 +34,7 @@ LONGEST_NAME = 52
 """A StatefulSet puts its name, a dash and a hash of ten into a label of its pods; labels hold 63 characters."""
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 """A DNS-1035 label: what a Service may be called."""
+_ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LABEL_VALUE = re.compile(r"(?=.{0,63}$)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
 
@@ -142,17 +144,37 @@ def _invalid_model_source(spec: WorkspaceSpec, annotations: Mapping[str, str]) -
 def _invalid_inference(inference: Inference) -> Iterator[str]:
     if (inference.preset is None) == (inference.template is None):
         yield "inference needs exactly one of preset and template."
-    names = [adapter.source.name if adapter.source else None for adapter in inference.adapters or ()]
+    if inference.template is not None and inference.adapters:
+        yield "inference.adapters are served beside a preset. A template runs what it says: remove one of the two."
     for index, adapter in enumerate(inference.adapters or ()):
-        where = f"inference.adapters[{index}]"
-        if adapter.source is None or not adapter.source.name:
-            yield f"{where}.source needs a name: requests choose the adapter by it."
-        else:
-            yield from _invalid_source(adapter.source, f"{where}.source")
-        if not _is_strength(adapter.strength):
-            yield f'{where}.strength must be a number from 0 to 1 in quotes, such as "0.5"; it is {adapter.strength!r}.'
-    if len(set(names)) != len(names):
-        yield "inference.adapters must have different names."
+        yield from _invalid_adapter(adapter, f"inference.adapters[{index}]")
+    names = [adapter.source.name for adapter in inference.adapters or () if adapter.source]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        yield f"inference.adapters must have different names; {twice} stands there twice."
+
+
+def _invalid_adapter(adapter: Adapter, where: str) -> Iterator[str]:
+    source = adapter.source
+    if source is None or not source.name:
+        yield f"{where}.source needs a name: requests choose the adapter by it."
+    else:
+        if not _ADAPTER_NAME.fullmatch(source.name):
+            yield (
+                f"{where}.source.name is {source.name[:100]!r}: use at most 128 letters, digits, dots, dashes and "
+                "underscores, with a letter or digit first."
+            )
+        yield from _invalid_source(source, f"{where}.source")
+        yield from _invalid_image(source, f"{where}.source")
+    if not _is_strength(adapter.strength):
+        yield f'{where}.strength must be a number from 0 to 1 in quotes, such as "0.5"; it is {adapter.strength!r}.'
+
+
+def _invalid_image(source: DataSource, where: str) -> Iterator[str]:
+    try:
+        _ = image_source(source.image, (), f"{where}.image") if source.image is not None else None
+    except BadSource as error:
+        yield str(error)
 
 
 def _is_strength(text: str | None) -> bool:

@@ -11,7 +11,8 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 
 from services.contracts.plan import Prediction
-from services.deployer.engine_memory import LOCAL_PORTS, MOST_TRIES, EngineMemories, address_of
+from services.deployer.ask import LOCAL_PORTS, address_of
+from services.deployer.engine_memory import MOST_TRIES, EngineMemories
 from services.deployer.pods import Pod
 from tests.unit.samples import plan, plan_state, pod
 

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from pydantic import BaseModel
 
+from services.contracts.adapters import PlannedAdapter, PlannedLora
 from services.contracts.conditions import ConditionStatus, ConditionType, StatusCondition
 from services.contracts.errors import Failure, FailureCode
 from services.contracts.messages import Phase
@@ -67,6 +68,16 @@ def full_source() -> ModelSource:
     )
 
 
+def full_lora() -> PlannedLora:
+    """Adapters in which nothing is left out, though none has all of it."""
+    volume = {"persistentVolumeClaim": {"claimName": "adapters", "readOnly": True}}
+    adapter = PlannedAdapter(
+        name="rhymes", strength=0.5, image="registry/rhymes:1", pull_secrets=("pull",), urls=("https://a/b",),
+        volume=volume,
+    )  # fmt: skip
+    return PlannedLora(adapters=(adapter,), pull_secrets=("pull",), why="Adapters come and go.")
+
+
 def full_plan() -> Plan:
     """A plan in which nothing is left out."""
     return Plan(
@@ -99,7 +110,7 @@ def full_plan() -> Plan:
         taints=("sku=gpu:NoSchedule",),
         tolerates=("kubernetes.azure.com/scalesetpriority=spot:NoSchedule",),
         disk_gib=87,
-        adapters=("rhymes",),
+        lora=full_lora(),
         load_balancer=True,
         prediction=Prediction(weights_gib=14.96, activation_gib=1.5, kv_cache_gib=7, kv_tokens=1234, total_gib=23.46),
         cost_per_hour=3.06,

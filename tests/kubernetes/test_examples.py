@@ -134,6 +134,7 @@ async def test_settings_of_the_engine_reach_the_command_line(applied: Applied) -
 
 @pytest.mark.parametrize("applied", WITH_ADAPTERS, indirect=True)
 async def test_adapters_are_planned_and_a_condition_says_that_they_are_not_loaded(applied: Applied) -> None:
+137
     status = await applied.until_condition(ConditionType.WORKSPACE_READY, Reason.ADAPTERS_NOT_SUPPORTED)
     assert status.is_true(ConditionType.INFERENCE_READY)
     told = status.condition(ConditionType.ADAPTERS_READY)

@@ -90,6 +90,20 @@ async def body(url: str) -> str:
         return str(error)
 
 
+async def test_a_changed_config_map_comes_into_a_running_pod_at_once_when_the_pod_is_annotated(
+    ns: Kubectl, agent: Agent
+) -> None:
+    await ns("create", "configmap", "list", "--from-literal=names=before")
+    shows = ["sh", "-c", "while true; do cat /list/names; echo; sleep 0.2; done"]
+    volumes = [{"name": "list", "configMap": {"name": "list"}}]
+    mounts = [{"name": "list", "mountPath": "/list"}]
+    await apply(ns, pod("reader", agent, *shows, volumeMounts=mounts, spec_volumes=volumes))
+    await log_says(ns, "reader", "before")
+    await ns("patch", "configmap", "list", "-p", '{"data": {"names": "after"}}')
+    await ns("annotate", "pod", "reader", "changed=yes")
+    await log_says(ns, "reader", "after")
+
+
 async def test_a_container_gets_its_environment_and_no_other(ns: Kubectl, agent: Agent) -> None:
     await ns("create", "configmap", "settings", "--from-literal=greeting=hello", "--from-literal=LEVEL=high")
     await ns("create", "secret", "generic", "keys", "--from-literal=password=hunter2")

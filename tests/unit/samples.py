@@ -6,6 +6,7 @@ from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 
 from services.chassis.kube import JsonObject
+from services.contracts.adapters import PlannedAdapter, PlannedLora
 from services.contracts.conditions import Condition
 from services.contracts.messages import Phase, PlanState, Report
 from services.contracts.plan import Engine, Fixed, Plan, PlannedModel, PodResources, Workload
@@ -92,6 +93,11 @@ def workspace(
     )
 
 
+def lora(*names: str) -> PlannedLora:
+    """Adapters of these names, from a registry."""
+    return PlannedLora(adapters=tuple(PlannedAdapter(name=name, image=f"r.example.com/{name}:1") for name in names))
+
+
 def plan(
     revision: int = 1,
     *,
@@ -124,7 +130,7 @@ def plan(
         template=template,
         pod=PodResources(gpus=1),
         node_labels={"apps": "phi", "kaito.sh/workspace": "w"},
-        adapters=adapters,
+        lora=lora(*adapters) if adapters else None,
         load_balancer=load_balancer,
         taints=taints,
         tolerates=tolerates,

@@ -17,6 +17,7 @@ REACHED = {
     Reason.NODES_READY,
     Reason.RESOURCE_READY,
     Reason.INFERENCE_READY,
+    Reason.ADAPTERS_READY,
     Reason.WORKSPACE_SUCCEEDED,
 }
 """Reasons of steps that have been passed."""

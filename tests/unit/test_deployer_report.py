@@ -10,6 +10,7 @@ from services.chassis.kube import JsonObject
 from services.contracts.conditions import ConditionStatus, ConditionType, Reason
 from services.contracts.messages import Report
 from services.contracts.plan import Workload
+from services.deployer.adapter_states import AdapterPhase, AdapterState, AdapterStates
 from services.deployer.diagnose import diagnose
 from services.deployer.phases import phases
 from services.deployer.pods import Pod
@@ -188,12 +189,14 @@ class TestReport:
             assert found.endpoint is None
             assert inference(found)[2].startswith("Simulated: ")
 
-    def test_adapters_are_named_as_not_served_while_the_model_is(self) -> None:
-        found = to_report(plan_state(plan(adapters=("a", "b"))), self.READY)
+    def test_a_bad_adapter_takes_neither_endpoint_nor_readiness_from_the_model(self) -> None:
+        state = plan_state(plan(adapters=("a", "b")))
+        told = AdapterStates(adapters=(AdapterState(name="a", state=AdapterPhase.FAILED, reason="It is bad."),))
+        found = to_report(state, self.READY.model_copy(update={"adapters": told}))
         (adapters,) = [c for c in found.conditions if c.type is ConditionType.ADAPTERS_READY]
-        assert adapters.reason == Reason.ADAPTERS_NOT_SUPPORTED
-        assert "a, b" in adapters.message
+        assert "a is not loaded: It is bad." in adapters.message
         assert inference(found)[0] is ConditionStatus.TRUE
+        assert found.endpoint
 
     def test_tuning_says_that_it_does_not_run(self) -> None:
         found = to_report(plan_state(plan(workload=Workload.TUNING)), Observed())

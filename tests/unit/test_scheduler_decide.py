@@ -183,7 +183,7 @@ def test_a_provider_that_stopped_renewing_its_offers_is_not_there() -> None:
         (workspace(instance_type="p5.48xlarge"), Reason.WAITING_FOR_PROVIDER, "is a size of aws"),
         (workspace("phi-4", "A100", config="vllm: {max-model-len: 999999}"), Reason.MODEL_DOES_NOT_FIT, "16384"),
         (workspace(config="vllm: [1]"), Reason.INVALID_CONFIG, "map named vllm"),
-        (workspace(annotations={"kaito.sh/runtime": "transformers"}), Reason.INVALID_SPEC, "vLLM only"),
+        (workspace(annotations={"kaito.sh/runtime": "llamacpp"}), Reason.INVALID_SPEC, "must be one of"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_planned_says_what_to_change(state: WorkspaceState, reason: Reason, words: str) -> None:

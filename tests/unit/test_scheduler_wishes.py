@@ -29,7 +29,7 @@ def test_settings_that_change_what_the_engine_takes() -> None:
     }
     asked = read_wish(EngineConfig(max_model_len=4096, gpu_memory_utilization=0.8, flags=flags), {}, 2)
     assert asked == Wish(
-        context=4096, utilization=0.8, batched=4096, sequences=64, cache_dtype="fp8", eager=True, adapters=2,
+        context=4096, utilization=0.8, batched=4096, sequences=64, cache_dtype="fp8", eager=True, adapters=4,
         adapter_rank=64,
     )  # fmt: skip
 

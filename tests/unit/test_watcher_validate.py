@@ -176,6 +176,12 @@ class TestInference:
             (adapter(strength="-0.1"), "strength must be a number from 0 to 1"),
             (adapter(strength="much"), "it is 'much'"),
             (adapter(strength="nan"), "it is 'nan'"),
+            (adapter("a/b"), "source.name is 'a/b': use at most 128 letters"),
+            (adapter("-a"), "source.name is '-a'"),
+            (adapter("a" * 129), "use at most 128 letters"),
+            ({"source": {"name": "a", "image": "r.io/a b"}}, "source.image is 'r.io/a b', which is no"),
+            ({"source": {"name": "a", "image": ""}}, "which is no reference to an image"),
+            ({"source": {"name": "a", "urls": ["ftp://e"]}}, "http and https addresses only"),
             ({"source": {"name": "a"}}, "exactly one of urls, image and volumeSource"),
             ({"source": {"name": "a", "image": "i", "urls": ["https://e"]}}, "exactly one of urls, image"),
         ],
@@ -185,6 +191,10 @@ class TestInference:
 
     def test_the_second_of_two_adapters_is_named(self) -> None:
         assert "adapters[1]" in said(adapted(adapter("a"), adapter("b", strength="5")))
+
+    def test_adapters_of_a_template(self) -> None:
+        own = workspace(inference={"template": {"spec": {}}, "adapters": [adapter("a")]})
+        assert "served beside a preset" in said(own)
 
     def test_two_adapters_of_one_name(self) -> None:
         assert "must have different names" in said(adapted(adapter("a"), adapter("a")))

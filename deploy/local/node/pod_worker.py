@@ -40,7 +40,8 @@ from services.chassis.kube import Conflict, JsonObject, KubeError, NotFound, dig
 log = logging.getLogger(__name__)
 
 REFRESH_S = 60.0
-"""How often the files of ConfigMaps and Secrets are brought up to date in running pods, as the kubelet does."""
+"""How often the files of ConfigMaps and Secrets are brought up to date in running pods, as the kubelet does, which
+also does it when a pod's object changes."""
 GONE_GRACE_S = 2.0
 """Grace for containers whose pod object was removed by force."""
 RETRY_S = 2.0
@@ -89,7 +90,10 @@ class PodWorker:
     def update(self, obj: JsonObject) -> None:
         """Take in the pod's object as it is now."""
         before = self.pod.grace_seconds if self.pod.deleted else None
+        annotations = self.pod.metadata.annotations
         self.pod = Pod.model_validate(obj)
+        if self.pod.metadata.annotations != annotations:
+            self._prepared_at = -REFRESH_S  # so that somebody who changed a ConfigMap can hurry it along
         self._status = dig_dict(obj, "status")
         if before is not None and self.pod.grace_seconds < before:
             self._hurry.set()

@@ -1,0 +1,1 @@
+"""LoRA adapters for tests, written byte by byte."""
