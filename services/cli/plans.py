@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from services.chassis.kube.objects import JsonObject
+from services.cli.explain import Explained, explain
 from services.cli.manifests import Manifest
 from services.cli.offered import OWN_MACHINES, as_offered_by
 from services.contracts.conditions import Reason
@@ -31,6 +32,7 @@ WRONG = frozenset(
 )
 """Reasons for which the manifest must be changed; for all others no offer fits."""
 NOTHING_FOUND = Survey()
+NOT_STARTED = Explained()
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Planned:
     why_not: str = ""
     wrong: bool = False
     found: Survey = NOTHING_FOUND
+    settings: Explained = NOT_STARTED
     notes: tuple[str, ...] = ()
 
     def is_chosen(self, candidate: Candidate) -> bool:
@@ -92,7 +95,8 @@ def _plan(
     if isinstance(made, Refusal):
         wrong = made.reason in WRONG
         return Planned(where="", model=subject.model, why_not=made.message, wrong=wrong, found=found)
-    return Planned(where="", model=subject.model, plan=made, found=_with_the_named(found, made, wanted, serving))
+    named = _with_the_named(found, made, wanted, serving)
+    return Planned(where="", model=subject.model, plan=made, found=named, settings=explain(state, made))
 
 
 def _with_the_named(found: Survey, plan: Plan, wanted: Wanted, offers: Sequence[Offers]) -> Survey:
@@ -119,6 +123,7 @@ def to_json(planned: Planned) -> JsonObject:
         "candidates": [_row(c, chosen=planned.is_chosen(c)) for c in planned.found.candidates],
         "others": [_other(m) for m in planned.found.misfits],
         "plan": planned.plan.to_dict() if planned.plan else None,
+        "engine": planned.settings.to_json(),
     }
 
 

@@ -55,5 +55,5 @@ def _check(text: str, model: ModelFacts) -> None:
         found = parse_catalogue(text).resolve(model.id)
     except (ValidationError, ValueError, KeyError, yaml.YAMLError) as error:
         raise CliError(f"The file could not be read with {model.id} in it, so it is left as it was: {error}") from error
-    if found != model:
+    if not isinstance(found, ModelFacts) or found.model_dump() != model.model_dump():
         raise CliError(f"The file would not hold {model.id} as it should, so it is left as it was.")

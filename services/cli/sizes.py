@@ -6,14 +6,13 @@ from typing import NamedTuple
 
 from services.cli.errors import CliError
 from services.cli.models import FoundModel
-from services.scheduler.config_quantization import named_quantization
+from services.scheduler.eight_bits import quantized
 from services.scheduler.memory import GIB, GpuMemory, on_each_gpu
 from services.scheduler.memory_cache import layout
 from services.scheduler.memory_settings import LARGE_SEQUENCES, SEQUENCES, EngineLimits
-from services.scheduler.memory_weights import stored_bytes
 from services.scheduler.parallelism import obstacle, splits
 from services.scheduler.shapes import Shapes
-from services.scheduler.sizing_gpu import LARGE_GPU_GIB, LONG_STEP, SHORT_STEP
+from services.scheduler.sizing_limits import LARGE_GPU_GIB, LONG_STEP, SHORT_STEP
 from services.scheduler.split import Split
 
 
@@ -67,11 +66,10 @@ def _quantized(model: FoundModel, method: str | None) -> tuple[Shapes, float | N
     """The model with the weights that the engine makes of those that are stored."""
     if method is None:
         return model.shapes, model.weights_gib
-    found = named_quantization(method)
-    if found is None:
-        raise CliError(f"--quantization {method[:40]} is not known here; fp8 is.")
-    shapes = model.shapes.model_copy(update={"quantization": found})
-    share = stored_bytes(shapes) / stored_bytes(model.shapes)
+    try:
+        shapes, share = quantized(model.shapes, method)
+    except ValueError as error:
+        raise CliError(f"--quantization {method[:40]} is not known here; fp8 is.") from error
     return shapes, model.weights_gib and model.weights_gib * share
 
 

@@ -24,7 +24,8 @@ class Engine(Contract):
     """The settings of vLLM. `flags` are further command line flags by name, without dashes.
 
     A flag with an empty value is a switch. `env` are environment variables that the engine reads. The deployer
-    renders the command line from this alone.
+    renders the command line from this alone. `reasons` are sentences that say why a flag or variable is as it is, by
+    its name.
     """
 
     dtype: str
@@ -35,6 +36,7 @@ class Engine(Contract):
     gpu_memory_utilization: float | None = None
     flags: dict[str, str] = Field(default_factory=dict)
     env: dict[str, str] = Field(default_factory=dict)
+    reasons: dict[str, str] = Field(default_factory=dict)
 
 
 class PlannedModel(Contract):

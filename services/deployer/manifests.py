@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from services.chassis.kube import JsonObject, dig_dicts, dig_list
-from services.contracts.identity import traceparent
 from services.contracts.messages import PlanState
 from services.contracts.plan import Engine, Plan, PlannedModel
 from services.contracts.workspace import (
     GROUP,
     LABEL_OWNER_UID,
     LABEL_WORKSPACE,
-    SECRET_KEY_HF_TOKEN,
     STORAGE_VERSION,
 )
 from services.deployer.command import COMMAND, PORT, arguments
+from services.deployer.environment import environment
 from services.deployer.weights import WEIGHTS, PodParts, WeightsSettings, weights_parts
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -180,13 +179,12 @@ def _container(
     otlp_endpoint: str | None,
     parts: PodParts,
 ) -> JsonObject:
-    traces = [f"--otlp-traces-endpoint={otlp_endpoint.rstrip('/')}/v1/traces"] if otlp_endpoint else []
     return {
         "name": "inference",
         "image": images.inference,
         "command": [COMMAND],
-        "args": [*arguments(model, engine), *traces],
-        "env": _environment(state, model, engine, images.hub, otlp_endpoint),
+        "args": arguments(model, engine, otlp_endpoint),
+        "env": environment(state, model, engine, images.hub, otlp_endpoint),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "resources": _resources(state.plan),
         "volumeMounts": [
@@ -197,28 +195,6 @@ def _container(
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         **_probes(model),
     }
-
-
-def _environment(
-    state: PlanState, model: PlannedModel, engine: Engine, hub: str | None, otlp_endpoint: str | None
-) -> list[JsonObject]:
-    values = {
-        "HF_HOME": WEIGHTS,
-        "OTEL_SERVICE_NAME": "kaitobus-inference",
-        "TRACEPARENT": traceparent(state.uid, state.plan.generation),
-    }
-    if hub:
-        values["HF_ENDPOINT"] = hub
-    if model.source:
-        values["HF_HUB_OFFLINE"] = "1"  # nothing is asked of the hub
-    if otlp_endpoint:
-        values |= {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp_endpoint, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
-    # Each name once: server-side apply refuses a list with the same key twice.
-    env: list[JsonObject] = [{"name": name, "value": value} for name, value in sorted((values | engine.env).items())]
-    if model.token_secret:
-        source = {"secretKeyRef": {"name": model.token_secret, "key": SECRET_KEY_HF_TOKEN}}
-        env = [*(entry for entry in env if entry["name"] != "HF_TOKEN"), {"name": "HF_TOKEN", "valueFrom": source}]
-    return env
 
 
 def _resources(plan: Plan) -> JsonObject:

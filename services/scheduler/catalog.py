@@ -51,9 +51,22 @@ def load_catalogue() -> Catalogue:
 def parse_catalogue(text: str) -> Catalogue:
     """Read a catalogue. Raises as `load_catalogue` does, and yaml.YAMLError or KeyError if it is none."""
     document = _parse(text)
-    models = TypeAdapter(tuple[ModelFacts, ...]).validate_python(document["models"])
+    models = _with_reasons(
+        TypeAdapter(tuple[ModelFacts, ...]).validate_python(document["models"]),
+        _MAPPING.validate_python(document.get("flag_reasons", {})),
+    )
     gone = {name: Gone(name=name, message=text) for name, text in _strings(document, "gone").items()}
     return Catalogue(models=models, names=_names(models, _strings(document, "aliases")), gone=gone)
+
+
+def _with_reasons(models: tuple[ModelFacts, ...], reasons: Mapping[str, str]) -> tuple[ModelFacts, ...]:
+    """The models, each with the reasons of its own flags."""
+    return tuple(
+        model.model_copy(update={"flag_reasons": {name: reasons[name] for name in model.flags if name in reasons}})
+        if model.flags
+        else model
+        for model in models
+    )
 
 
 def load_skus(cloud: Cloud) -> tuple[Sku, ...]:

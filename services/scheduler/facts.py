@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from services.scheduler.config_json import read_config_json
+from services.scheduler.config_quantization import named_quantization
 from services.scheduler.frozen import Facts as Facts
 from services.scheduler.shapes import NoShapes, Shapes
 
@@ -25,7 +26,8 @@ class ModelFacts(Facts):
     `kv_upper_bound` says that some layers keep a window, a state or a compressed cache, so that a token costs less
     than `kv_bytes_per_token` in truth. `config` are the fields of the model's config.json that tell
     how it is built, where the plain sizes do not tell all. `flags` are further flags of vLLM without dashes; an empty
-    value is a switch. `revision` is the commit that the facts are of, where it is pinned.
+    value is a switch, and `flag_reasons` say what they are for. `on_load` is how the engine quantises the weights while
+    it loads them. `revision` is the commit that the facts are of, where it is pinned.
     """
 
     id: str
@@ -47,11 +49,13 @@ class ModelFacts(Facts):
     indexer_bytes_per_layer: int = 0
     kv_upper_bound: bool = False
     quantization: str | None = None
+    on_load: str | None = None
     load_format: Literal["auto", "mistral"] = "auto"
     tool_call_parser: str | None = None
     reasoning_parser: str | None = None
     config: dict[str, object] | None = None
     flags: dict[str, str] = Field(default_factory=dict)
+    flag_reasons: dict[str, str] = Field(default_factory=dict, exclude=True)
     image: str | None = None
     """An image or artifact that holds the model's files, for those who keep them in a registry of their own."""
     gated: bool = False
@@ -70,7 +74,8 @@ class ModelFacts(Facts):
         if isinstance(found, NoShapes):
             raise ValueError(f"{self.id}: {found.reason}")  # noqa: TRY004 - the data is wrong, not its type
         unknown = self.config is None and (self.intermediate_size is None or self.kv_upper_bound)
-        return found.model_copy(update={"guessed": True}) if unknown else found
+        shapes = found.model_copy(update={"guessed": True}) if unknown else found
+        return shapes.model_copy(update={"quantization": named_quantization(self.on_load)}) if self.on_load else shapes
 
     def _plain(self) -> dict[str, object]:
         """The plain sizes by the names that config.json has for them; a width that is not known is guessed large."""

@@ -229,7 +229,9 @@ def _adapters(state: WorkspaceState) -> tuple[str, ...]:
 def _engine(subject: Subject, chosen: Candidate) -> Engine:
     if subject.model is None or chosen.sizing is None:
         raise ValueError("an engine is planned for a sized model")
-    return engine_settings(subject.model, subject.config, chosen.sizing, on_cpu=not chosen.offer.gpus)
+    return engine_settings(
+        subject.model, subject.config, chosen.sizing, on_cpu=not chosen.offer.gpus, mode=subject.wish.mode
+    )
 
 
 def _prediction(chosen: Candidate) -> Prediction | None:

@@ -27,9 +27,15 @@ COARSE_LEAST = MIB
 """but never less than this for a recording."""
 
 
-def recorded_sizes(most: int) -> int:
+FINE_UP_TO = 32
+"""In mode interactivity all sizes up to this are recorded (vLLM's `config/vllm.py`)."""
+
+
+def recorded_sizes(most: int, *, fine: bool = False) -> int:
     """How many sizes are recorded up to one: 1, 2, 4, then every 8th up to 256 and every 16th beyond."""
     small = sum(size <= most for size in (1, 2, 4))
+    if fine:
+        small = sum(size % 8 != 0 for size in range(1, min(most, FINE_UP_TO) + 1))
     return small + len(range(8, min(most + 1, 256), 8)) + len(range(256, most + 1, 16))
 
 
@@ -38,7 +44,8 @@ def graphs_bytes(shapes: Shapes, split: Split, limits: EngineLimits) -> int:
     if limits.eager:
         return 0
     whole, parts = _recordings(shapes, limits)
-    recorded = LAYER_BYTES * len(stage(shapes.layers, split.pipeline)) * (recorded_sizes(whole) + recorded_sizes(parts))
+    sizes = sum(recorded_sizes(most, fine=limits.fine_graphs) for most in (whole, parts))
+    recorded = LAYER_BYTES * len(stage(shapes.layers, split.pipeline)) * sizes
     return WORKSPACE + recorded + _split_bytes(shapes, split, whole)
 
 
@@ -53,7 +60,8 @@ def reserved_bytes(shapes: Shapes, split: Split, limits: EngineLimits) -> int:
     layers = len(stage(shapes.layers, split.pipeline))
     shared = max(WORKSPACE + 4 * MIB, _split_bytes(shapes, split, whole) + 2 * MIB)
     each_part, each_whole = max(COARSE_LEAST, layers * COARSE_PART), max(COARSE_LEAST, layers * COARSE_WHOLE)
-    return int(shared + (recorded_sizes(parts) - 1) * each_part + (recorded_sizes(whole) - 1) * each_whole)
+    sizes_parts, sizes_whole = (recorded_sizes(most, fine=limits.fine_graphs) for most in (parts, whole))
+    return int(shared + (sizes_parts - 1) * each_part + (sizes_whole - 1) * each_whole)
 
 
 def _recordings(shapes: Shapes, limits: EngineLimits) -> tuple[int, int]:

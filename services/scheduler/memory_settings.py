@@ -21,6 +21,8 @@ class EngineLimits(NamedTuple):
     adapters: int = 0
     """Slots for LoRA adapters (max-loras); 0 without."""
     adapter_rank: int = 16
+    fine_graphs: bool = False
+    """Graphs for every small number of requests (performance mode interactivity)."""
 
     @property
     def rows(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.scheduler.eight_bits import as_served, refusal, warnings
 from services.scheduler.facts import ModelFacts
 from services.scheduler.sizing_cpu import on_cpu
 from services.scheduler.sizing_gpu import on_gpus
@@ -27,4 +28,10 @@ def size(
         return DoesNotFit(
             reason=f"{model.id} reads at most {model.context} tokens, and a context of {wish.context} was asked for."
         )
-    return on_gpus(model, machine, wish, max_nodes) if machine.gpus else on_cpu(model, machine, wish)
+    if because := refusal(model, machine, wish):
+        return DoesNotFit(reason=because)
+    served = as_served(model, wish)
+    found = on_gpus(served, machine, wish, max_nodes) if machine.gpus else on_cpu(served, machine, wish)
+    if isinstance(found, DoesNotFit):
+        return found
+    return found.model_copy(update={"warnings": (*found.warnings, *warnings(model, wish))})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from math import ceil
 
+from services.scheduler.chosen import Chosen
 from services.scheduler.facts import ModelFacts
 from services.scheduler.memory import GIB
 from services.scheduler.memory_cache import layout
-from services.scheduler.sizing_gpu import GPU_ONLY, LEAST_CONTEXT, SAFE_SHARE, dtype_on
+from services.scheduler.sizing_gpu import GPU_ONLY, LEAST_CONTEXT, SAFE_SHARE
+from services.scheduler.sizing_limits import dtype_on
 from services.scheduler.sizing_types import DoesNotFit, Machine, Sizing, Wish
 from services.scheduler.split import Split
 
@@ -26,7 +28,7 @@ def on_cpu(model: ModelFacts, machine: Machine, wish: Wish) -> Sizing | DoesNotF
     """One process on one machine; weights, cache and the runtime must fit its memory."""
     if model.quantization in GPU_ONLY:
         return DoesNotFit(reason=f"{model.id} has {model.quantization} weights, which vLLM runs on GPUs only.")
-    longest, requests = wish.context or min(LEAST_CONTEXT, model.context), wish.concurrency or 1
+    longest, requests = _context(model, wish).value, wish.concurrency or 1
     widening = 1 if model.quantization else CPU_WIDENING
     cut = layout(model.shapes, Split(), "auto", STEP)
     cache = _cache_gib(requests * cut.blocks(longest) * cut.block_bytes * widening)
@@ -40,7 +42,7 @@ def on_cpu(model: ModelFacts, machine: Machine, wish: Wish) -> Sizing | DoesNotF
         )
     tokens = cut.tokens(cache * GIB / widening, longest)
     return Sizing(
-        dtype=dtype_on(model, machine),
+        dtype=dtype_on(model, machine).value,
         weights_gib=weights,
         activation_gib=CPU_RUNTIME_GIB,
         kv_cache_gib=cache,
@@ -50,7 +52,29 @@ def on_cpu(model: ModelFacts, machine: Machine, wish: Wish) -> Sizing | DoesNotF
         concurrency=tokens / longest,
         memory_gib=needed,
         total_gib=machine.memory_gib,
+        reasons=_reasons(model, machine, wish, requests),
     )
+
+
+def _context(model: ModelFacts, wish: Wish) -> Chosen[int]:
+    if wish.context:
+        return Chosen(wish.context, "You asked for it (ConfigMap, or annotation kaito.sh/max-model-len).")
+    if model.context <= LEAST_CONTEXT:
+        return Chosen(model.context, "All that the model can read.")
+    return Chosen(LEAST_CONTEXT, f"Without a GPU longer requests are slow; ask for up to {model.context} if you want.")
+
+
+def _reasons(model: ModelFacts, machine: Machine, wish: Wish, requests: int) -> dict[str, str]:
+    alone = "Without a GPU one process serves the model."
+    often = f"{requests} requests of the whole context" if requests > 1 else "one request of the whole context"
+    return {
+        "dtype": dtype_on(model, machine).why,
+        "max-model-len": _context(model, wish).why,
+        "tensor-parallel-size": alone,
+        "pipeline-parallel-size": alone,
+        "data-parallel-size": alone,
+        "VLLM_CPU_KVCACHE_SPACE": f"Whole GiB of cache, by the memory model enough for {often}.",
+    }
 
 
 def _cache_gib(needed: int) -> int:

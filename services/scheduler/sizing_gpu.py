@@ -6,21 +6,17 @@ from math import ceil
 from typing import NamedTuple
 
 from services.scheduler.facts import ModelFacts
-from services.scheduler.memory import GIB, Parts, on_each_gpu, parts_of
-from services.scheduler.memory_settings import LARGE_SEQUENCES, SEQUENCES, EngineLimits
+from services.scheduler.memory import GIB, GpuMemory, Parts, on_each_gpu, parts_of
+from services.scheduler.memory_settings import EngineLimits
 from services.scheduler.parallelism import splits
+from services.scheduler.sizing_limits import dtype_on, limits_of, reasons_of, steps_on
 from services.scheduler.sizing_types import DoesNotFit, Machine, Sizing, Wish
 from services.scheduler.split import Split
 
-UTILIZATION = 0.9
-"""Share of a GPU's memory that vLLM may plan with. It is passed to vLLM, whose own default moves between releases."""
 LEAST_CONTEXT = 2048
 """A model that cannot read this many tokens (or all that it knows how to) is of no use."""
 SAFE_SHARE = 0.95
 """Part of the predicted cache that requests may count on: vLLM refuses to start if the cache is smaller."""
-LONG_STEP, SHORT_STEP = 8192, 2048
-"""Tokens that vLLM computes in one step: the long one on Hopper or newer with `LARGE_GPU_GIB`, else the short one."""
-LARGE_GPU_GIB, HOPPER = 70, 9.0
 
 LEAST_CAPABILITY = {
     "fp8": 8.0,
@@ -33,15 +29,6 @@ LEAST_CAPABILITY = {
 }
 """The oldest GPU (CUDA compute capability) for which vLLM has kernels for these weights."""
 GPU_ONLY = {name for name, capability in LEAST_CAPABILITY.items() if capability >= 8.0}
-
-
-def dtype_on(model: ModelFacts, machine: Machine) -> str:
-    """What vLLM computes in: float32 without a GPU, float16 on GPUs older than Ampere, which lack bfloat16."""
-    if not machine.gpus and not model.quantization:
-        return "float32"
-    if machine.gpus and machine.cuda_compute_capability is not None and machine.cuda_compute_capability < 8.0:
-        return "float16"
-    return "auto" if model.quantization else "bfloat16"
 
 
 def _too_old(model: ModelFacts, node: Machine) -> str | None:
@@ -69,7 +56,7 @@ def on_gpus(model: ModelFacts, node: Machine, wish: Wish, max_nodes: int) -> Siz
     if too_old := _too_old(model, node):
         return DoesNotFit(reason=too_old)
     needed = wish.context or min(LEAST_CONTEXT, model.context)
-    steps = [_limits(model, node, wish, batched) for batched in _steps(node, wish)]
+    steps = [limits_of(model, node, wish, step.value) for step in steps_on(node, wish)]
     tried: list[_Candidate] = []
     for nodes in (1, *range(max(2, min(_least_nodes(model, node, steps[0]), max_nodes)), max_nodes + 1)):
         cuts = splits(model.shapes, node.gpus, nodes, node.interconnect)
@@ -106,30 +93,6 @@ def _candidate(model: ModelFacts, node: Machine, split: Split, wish: Wish, limit
     return _Candidate(split, limits, parts, longest, replicas)
 
 
-def _limits(model: ModelFacts, node: Machine, wish: Wish, batched: int) -> EngineLimits:
-    sequences = wish.sequences or max(wish.concurrency or 0, LARGE_SEQUENCES if _large(node) else SEQUENCES)
-    return EngineLimits(
-        utilization=wish.utilization or UTILIZATION,
-        batched=batched,
-        sequences=sequences,
-        cache_dtype=wish.cache_dtype or model.flags.get("kv-cache-dtype", "auto"),
-        eager=wish.eager,
-        adapters=wish.adapters,
-        adapter_rank=wish.adapter_rank,
-    )
-
-
-def _steps(node: Machine, wish: Wish) -> tuple[int, ...]:
-    """Tokens that vLLM computes in one step, as its API server sets it by default: more on large GPUs since Hopper."""
-    if wish.batched:
-        return (wish.batched,)
-    return (LONG_STEP, SHORT_STEP) if _large(node) else (SHORT_STEP,)
-
-
-def _large(node: Machine) -> bool:
-    return node.gpu_memory_gib >= LARGE_GPU_GIB and (node.cuda_compute_capability or 0) >= HOPPER
-
-
 def _best(fitting: list[_Candidate], wanted: int) -> _Candidate:
     """The first that serves the whole context, else the one that serves most of it: the node is paid for anyway."""
     return max(fitting, key=lambda candidate: min(candidate.longest, wanted))
@@ -142,7 +105,7 @@ def _sizing(model: ModelFacts, node: Machine, chosen: _Candidate, wish: Wish) ->
     return Sizing(
         **memory.model_dump(),
         concurrency=memory.kv_tokens / length * chosen.replicas,
-        dtype=dtype_on(model, node),
+        dtype=dtype_on(model, node).value,
         tensor_parallel=split.tensor,
         pipeline_parallel=split.pipeline,
         data_parallel=chosen.replicas,
@@ -155,7 +118,43 @@ def _sizing(model: ModelFacts, node: Machine, chosen: _Candidate, wish: Wish) ->
         memory_gib=min(node.gpu_memory_gib, limits.utilization * node.gpu_memory_gib + memory.graphs_gib),
         total_gib=node.gpu_memory_gib,
         warnings=_shortened(model, memory.max_model_len, wish),
+        reasons=reasons_of(model, node, wish, limits) | _reasons(model, node, wish, chosen, memory),
     )
+
+
+def _reasons(model: ModelFacts, node: Machine, wish: Wish, chosen: _Candidate, memory: GpuMemory) -> dict[str, str]:
+    """Why it is cut so, and reads so much."""
+    found = {"max-model-len": _why_so_long(model, wish, memory)} | _why_cut_so(node, chosen)
+    if chosen.split.expert_parallel:
+        found["enable-expert-parallel"] = "Whole experts go to each GPU: slices of them would be too narrow."
+    if chosen.limits.sequences != _startable(model, node, chosen).sequences:
+        found["max-num-seqs"] = "The cache has blocks for the states of so many; with more the engine would not start."
+    return found
+
+
+def _why_cut_so(node: Machine, chosen: _Candidate) -> dict[str, str]:
+    split = chosen.split
+    joined = f" by {node.interconnect}" if node.interconnect else ""
+    nodes = f"{split.nodes} nodes" if split.nodes > 1 else "one node"
+    cut = f"Each layer is cut over {split.tensor} GPUs of a node, joined{joined}: fewer would not serve this context."
+    dealt = f"The layers are dealt out over {split.pipeline} groups of GPUs on {nodes}: fewer would not hold them."
+    copied = f"A replica takes {split.gpus_per_node} of the node's {node.gpus} GPUs, so {chosen.replicas} find room."
+    alone = "Not copied: all GPUs that can be used serve one replica."
+    return {
+        "tensor-parallel-size": cut if split.tensor > 1 else "By the memory model no layer need be cut.",
+        "pipeline-parallel-size": dealt if split.pipeline > 1 else "By the memory model all layers fit together.",
+        "data-parallel-size": copied if chosen.replicas > 1 else alone,
+    }
+
+
+def _why_so_long(model: ModelFacts, wish: Wish, memory: GpuMemory) -> str:
+    if wish.context:
+        return "You asked for it (ConfigMap, or annotation kaito.sh/max-model-len), and the memory model has room."
+    often = f" {wish.concurrency} times at once (kaito.sh/concurrency)" if wish.concurrency else ""
+    cache = f"a cache of {memory.kv_cache_gib:.1f} GiB a GPU by the memory model"
+    if memory.max_model_len == model.context:
+        return f"All that the model can read: it fits{often} into {cache}."
+    return f"The longest request that is sure to fit{often} into {cache}; the model could read {model.context}."
 
 
 def _startable(model: ModelFacts, node: Machine, chosen: _Candidate) -> EngineLimits:

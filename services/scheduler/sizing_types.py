@@ -6,6 +6,7 @@ from pydantic import Field
 
 from services.contracts.plan import Prediction
 from services.scheduler.frozen import Facts
+from services.scheduler.modes import Mode
 from services.scheduler.parallelism import Interconnect
 
 
@@ -35,6 +36,8 @@ class Wish(Facts):
     batched: int | None = Field(default=None, gt=0)
     sequences: int | None = Field(default=None, gt=0)
     cache_dtype: str | None = None
+    quantization: str | None = None
+    mode: Mode | None = None
     eager: bool = False
     adapters: int = Field(default=0, ge=0)
     adapter_rank: int = Field(default=16, gt=0)
@@ -45,7 +48,8 @@ class Sizing(Facts):
 
     `gpus_per_node` are all GPUs that are used on a node: those of one replica times `data_parallel`. `kv_tokens` are
     those of one replica, in requests of `max_model_len` tokens, and `concurrency` how many of these all replicas hold
-    at once. `memory_gib` is all that is taken, of `total_gib` that is there.
+    at once. `memory_gib` is all that is taken, of `total_gib` that is there. `reasons` say why the engine's flags and
+    environment variables are as they are, by their names.
     """
 
     dtype: str
@@ -70,6 +74,7 @@ class Sizing(Facts):
     memory_gib: float
     total_gib: float
     warnings: tuple[str, ...] = ()
+    reasons: dict[str, str] = Field(default_factory=dict)
 
     def prediction(self) -> Prediction:
         """What the engine should report, to compare with what it does report."""

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from services.contracts.workspace import ANNOTATION_CONCURRENCY, ANNOTATION_MAX_MODEL_LEN
+from services.contracts.workspace import (
+    ANNOTATION_CONCURRENCY,
+    ANNOTATION_MAX_MODEL_LEN,
+    ANNOTATION_PERFORMANCE_MODE,
+)
 from services.scheduler.engine_config import BadConfig, EngineConfig
+from services.scheduler.modes import Mode
 from services.scheduler.sizing_types import Wish
 
 MOST_REQUESTS = 65_536
@@ -26,6 +31,8 @@ def read_wish(config: EngineConfig, annotations: Mapping[str, str], adapters: in
         batched=_flag(flags, "max-num-batched-tokens", 10**7),
         sequences=_flag(flags, "max-num-seqs", MOST_REQUESTS),
         cache_dtype=flags.get("kv-cache-dtype"),
+        quantization=flags.get("quantization"),
+        mode=_mode(flags, annotations),
         eager="enforce-eager" in flags,
         adapters=max(asked, _flag(flags, "max-loras", MOST_ADAPTERS) or 0) if asked else 0,
         adapter_rank=_flag(flags, "max-lora-rank", 512) or 16,
@@ -41,6 +48,20 @@ def _context(config: EngineConfig, annotations: Mapping[str, str]) -> int | None
             f"{annotated}: remove one of them."
         )
     return config.max_model_len or annotated
+
+
+def _mode(flags: Mapping[str, str], annotations: Mapping[str, str]) -> Mode | None:
+    """The mode of the config or of the annotation; they must not contradict each other."""
+    configured, annotated = flags.get("performance-mode"), annotations.get(ANNOTATION_PERFORMANCE_MODE)
+    if configured and annotated and configured != annotated:
+        raise BadConfig(
+            f"vllm.performance-mode is {configured}, and the annotation {ANNOTATION_PERFORMANCE_MODE} says "
+            f"{annotated}: remove one of them."
+        )
+    named = configured or annotated
+    if named is not None and named not in set(Mode):
+        raise BadConfig(f"The performance mode must be one of {', '.join(Mode)}; it is {named[:40]!r}.")
+    return Mode(named) if named else None
 
 
 def _annotation(annotations: Mapping[str, str], name: str, most: int) -> int | None:

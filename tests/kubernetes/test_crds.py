@@ -91,6 +91,7 @@ def full_plan() -> Plan:
             gpu_memory_utilization=0.9,
             flags={"enforce-eager": "", "seed": "1"},
             env={"VLLM_CPU_KVCACHE_SPACE": "1"},
+            reasons={"enforce-eager": "In words."},
         ),
         template={"spec": {"containers": [{"name": "own", "resources": {"limits": {"nvidia.com/gpu": 1}}}]}},
         pod=PodResources(gpus=1, cpu="500m", memory_gib=3.5),

@@ -40,7 +40,8 @@ def test_every_model_can_be_written_and_read_again(model: ModelFacts) -> None:
     lines = list(entry(model))
     assert all(len(line) <= 120 for line in lines)
     text = "\n".join(["models:", *lines, "aliases: {}", "gone: {}"])
-    assert parse_catalogue(text).models == (model,)
+    (found,) = parse_catalogue(text).models
+    assert found.model_dump() == model.model_dump()  # the reasons of its flags stand elsewhere in the file
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,9 @@ def plan(
     offers: Annotated[
         Path | None, typer.Option("--offers", metavar="FILE", help="Offers as a provisioner publishes them, instead.")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also why the engine gets each flag and environment variable.")
+    ] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Show the sizes on which each Workspace of a file fits, which is chosen, and why. No cluster is needed.
@@ -55,7 +58,7 @@ def plan(
         print_json([to_json(answer) for answer in answers])
     else:
         for answer in answers:
-            show_plan(answer)
+            show_plan(answer, explain=explain)
     for code, bad in (
         (WRONG_INPUT, [a for a in answers if a.wrong]),
         (NOTHING_FITS, [a for a in answers if not a.plan]),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
+from services.cli.explain import BESIDES, Explained
 from services.cli.plans import Planned
 from services.cli.view.console import make_console
 from services.cli.view.text import columns, seconds
@@ -20,8 +21,11 @@ MORE = ("$ SPOT", "PROVIDER", "NODES", "WEIGHTS", "WORK", "GRAPHS", "CACHE", "RE
 WIDE_ENOUGH = 120
 
 
-def show_plan(planned: Planned) -> None:
-    """Print one answer. In a pipe all columns are shown, and no line is cut."""
+def show_plan(planned: Planned, *, explain: bool = False) -> None:
+    """Print one answer, and with `explain` why the engine gets its settings.
+
+    In a pipe all columns are shown, and no line is cut.
+    """
     console = make_console()
     console.print(Text(_title(planned), style="bold"))
     wide = not console.is_terminal or console.width >= WIDE_ENOUGH
@@ -30,7 +34,23 @@ def show_plan(planned: Planned) -> None:
         console.print(Text(line, style="dim"), soft_wrap=not console.is_terminal)
     for line, style in _verdict(planned):
         console.print(Text(line, style=style), soft_wrap=not console.is_terminal)
+    for line, style in _settings(planned.settings) if explain else ():
+        console.print(Text(line, style=style), soft_wrap=not console.is_terminal)
     console.print()
+
+
+def _settings(settings: Explained) -> Iterator[tuple[str, str]]:
+    """Each flag and variable on a line, with the reason below it."""
+    if not settings.flags:
+        return
+    yield "The engine is started with:", "bold"
+    for flag in settings.flags:
+        yield f"  --{flag.name}{f'={flag.value}' if flag.value else ''}", ""
+        yield f"      {flag.why}", "dim"
+    for variable in settings.environment:
+        yield f"  {variable.name}={variable.value}", ""
+        yield f"      {variable.why}", "dim"
+    yield BESIDES, "dim"
 
 
 def _title(planned: Planned) -> str:

@@ -1,0 +1,68 @@
+"""The environment variables of the inference container, each with its reason. Pure."""
+
+from __future__ import annotations
+
+from services.chassis.kube import JsonObject
+from services.contracts.identity import traceparent
+from services.contracts.messages import PlanState
+from services.contracts.plan import Engine, PlannedModel
+from services.contracts.workspace import SECRET_KEY_HF_TOKEN
+from services.deployer.command import NOT_TOLD, Setting
+from services.deployer.weights import WEIGHTS
+
+TOKEN = "HF_TOKEN"
+
+
+def variables(
+    state: PlanState, model: PlannedModel, engine: Engine, hub: str | None, otlp_endpoint: str | None
+) -> list[Setting]:
+    """All variables by name. That of a secret has the secret's name for a value, in words."""
+    found = {setting.name: setting for setting in (*_ours(state), *_hub(model, hub), *_traces(otlp_endpoint))}
+    found |= {name: Setting(name, value, engine.reasons.get(name, NOT_TOLD)) for name, value in engine.env.items()}
+    if model.token_secret:
+        found[TOKEN] = Setting(
+            TOKEN, f"(of the secret {model.token_secret})", "You named it: the hub asks for a token."
+        )
+    return [found[name] for name in sorted(found)]
+
+
+def environment(
+    state: PlanState, model: PlannedModel, engine: Engine, hub: str | None, otlp_endpoint: str | None
+) -> list[JsonObject]:
+    """The variables as a container has them. Each name once: server-side apply refuses a list with a key twice."""
+    found = variables(state, model, engine, hub, otlp_endpoint)
+    plain: list[JsonObject] = [
+        {"name": setting.name, "value": setting.value}
+        for setting in found
+        if not (model.token_secret and setting.name == TOKEN)
+    ]
+    if not model.token_secret:
+        return plain
+    source = {"secretKeyRef": {"name": model.token_secret, "key": SECRET_KEY_HF_TOKEN}}
+    return [*plain, {"name": TOKEN, "valueFrom": source}]
+
+
+def _ours(state: PlanState) -> list[Setting]:
+    trace = traceparent(state.uid, state.plan.generation)
+    return [
+        Setting("HF_HOME", WEIGHTS, "The pod's volume for weights, so that the image's own disk does not fill up."),
+        Setting("OTEL_SERVICE_NAME", "kaitobus-inference", "The name of its spans."),
+        Setting("TRACEPARENT", trace, "The start of the engine is part of the Workspace's trace."),
+    ]
+
+
+def _hub(model: PlannedModel, hub: str | None) -> list[Setting]:
+    found = [Setting("HF_ENDPOINT", hub, "The deployer's own setting names this mirror of the hub.")] if hub else []
+    if model.source:
+        found.append(Setting("HF_HUB_OFFLINE", "1", "The files do not come from the hub, so nothing is asked of it."))
+    return found
+
+
+def _traces(otlp_endpoint: str | None) -> list[Setting]:
+    if not otlp_endpoint:
+        return []
+    protocol = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
+    return [
+        Setting("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_endpoint, "The deployer's own traces go there, too."),
+        Setting(protocol, "http/protobuf", "The endpoint is spoken to over HTTP, as by all services."),
+    ]
