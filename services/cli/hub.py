@@ -25,8 +25,11 @@ class HubModel(NamedTuple):
     note: str
 
 
-async def hub_model(model: str, revision: str | None = None) -> HubModel:
-    """Read a model from the hub. Raises CliError with the reason why there are no facts on it."""
+async def hub_model(model: str, revision: str | None = None, *, any_runtime: bool = False) -> HubModel:
+    """Read a model from the hub. Raises CliError with the reason why there are no facts on it.
+
+    With `any_runtime` it may be one that vLLM lacks.
+    """
     if not is_model_id(model):
         raise CliError(f"{model[:100]!r} is no id of a model on the hub: write it as organisation/model.")
     settings = from_environment(HubSettings)
@@ -35,7 +38,10 @@ async def hub_model(model: str, revision: str | None = None) -> HubModel:
     try:
         async with HubClient(settings.hf_endpoint) as hub:
             fetched = await fetch(hub, model, revision, settings.hf_token)
-            return HubModel(model_facts(fetched, load_architectures()), _note(fetched, hub.address))
+            facts = model_facts(fetched, load_architectures())
+            if facts.vllm_lacks and not any_runtime:
+                raise CliError(facts.vllm_lacks)
+            return HubModel(facts, _note(fetched, hub.address))
     except HubError as error:
         raise CliError(_here(error.message)) from error
     except BadEndpoint as error:

@@ -20,14 +20,22 @@ class Workload(StrEnum):
     TEMPLATE = "template"
 
 
-class Engine(Contract):
-    """The settings of vLLM. `flags` are further command line flags by name, without dashes.
+class Runtime(StrEnum):
+    """What serves a model: vLLM, or transformers' own `generate`, for models that vLLM lacks."""
 
-    A flag with an empty value is a switch. `env` are environment variables that the engine reads. The deployer
-    renders the command line from this alone. `reasons` are sentences that say why a flag or variable is as it is, by
-    its name.
+    VLLM = "vllm"
+    TRANSFORMERS = "transformers"
+
+
+class Engine(Contract):
+    """The settings of vLLM, or of the runtime that is named.
+
+    `flags` are further command line flags by name, without dashes; one with an empty value is a switch. `env` are
+    environment variables that the engine reads. The deployer renders the command line from this alone. `reasons` are
+    sentences that say why a flag or variable is as it is, by its name.
     """
 
+    runtime: Runtime = Runtime.VLLM
     dtype: str
     max_model_len: int | None = None
     tensor_parallel: int = 1

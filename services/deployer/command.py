@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from services.contracts.plan import Engine, PlannedModel
+from services.contracts.plan import Engine, PlannedModel, Runtime
 from services.deployer.weights import MODEL
 
 PORT = 5000
@@ -15,6 +15,7 @@ PORT = 5000
 
 COMMAND = "kaitobus-inference"
 """vLLM's OpenAI server with the routes of services/inference; on PATH in the image."""
+COMMANDS = {Runtime.VLLM: COMMAND, Runtime.TRANSFORMERS: "kaitobus-transformers"}
 
 NOT_TOLD = "The plan was made by an earlier version, which did not tell why."
 
@@ -31,9 +32,10 @@ QUIET = Setting("disable-access-log-for-endpoints", "/health,/metrics", "The pro
 
 
 def flags(model: PlannedModel, engine: Engine, otlp_endpoint: str | None = None) -> list[Setting]:
-    """The flags of vLLM: the ones that every model has, then the plan's own by name."""
-    found = [*_every_model(model), *_of_plan(engine), QUIET, *_revision(model)]
-    if otlp_endpoint:
+    """The flags of vLLM: the ones that every model has, then the plan's own by name. transformers has fewer."""
+    vllm = engine.runtime is Runtime.VLLM
+    found = [*_every_model(model), *_of_plan(engine), *([QUIET] if vllm else []), *_revision(model)]
+    if otlp_endpoint and vllm:
         address = f"{otlp_endpoint.rstrip('/')}/v1/traces"
         found.append(Setting("otlp-traces-endpoint", address, "The deployer's own traces go there, too."))
     merged = {setting.name: setting for setting in found}
@@ -58,12 +60,13 @@ def _every_model(model: PlannedModel) -> list[Setting]:
 
 
 def _of_plan(engine: Engine) -> list[Setting]:
-    values = {
-        "dtype": engine.dtype,
-        "tensor-parallel-size": str(engine.tensor_parallel),
-        "pipeline-parallel-size": str(engine.pipeline_parallel),
-        "data-parallel-size": str(engine.data_parallel),
-    }
+    values = {"dtype": engine.dtype}
+    if engine.runtime is Runtime.VLLM:
+        values |= {
+            "tensor-parallel-size": str(engine.tensor_parallel),
+            "pipeline-parallel-size": str(engine.pipeline_parallel),
+            "data-parallel-size": str(engine.data_parallel),
+        }
     if engine.max_model_len:
         values["max-model-len"] = str(engine.max_model_len)
     if engine.gpu_memory_utilization:

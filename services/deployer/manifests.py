@@ -11,7 +11,7 @@ from services.contracts.workspace import (
     LABEL_WORKSPACE,
     STORAGE_VERSION,
 )
-from services.deployer.command import COMMAND, PORT, arguments
+from services.deployer.command import COMMANDS, PORT, arguments
 from services.deployer.environment import environment
 from services.deployer.weights import WEIGHTS, PodParts, WeightsSettings, weights_parts
 
@@ -182,7 +182,7 @@ def _container(
     return {
         "name": "inference",
         "image": images.inference,
-        "command": [COMMAND],
+        "command": [COMMANDS[engine.runtime]],
         "args": arguments(model, engine, otlp_endpoint),
         "env": environment(state, model, engine, images.hub, otlp_endpoint),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],

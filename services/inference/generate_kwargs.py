@@ -61,7 +61,7 @@ class GenerateKwargs(BaseModel):
             return data
         for name, neutral in NEUTRAL.items():
             if data.get(name) is not None and data[name] not in neutral:
-                raise ValueError(f"{name}={data[name]!r} is not possible with vLLM; leave it out")
+                raise ValueError(f"{name}={data[name]!r} is not possible here; leave it out")
         unset = {name for name, value in data.items() if value is None and name in cls.model_fields}
         dropped = {*NEUTRAL, PADDING} | unset
         return {name: value for name, value in data.items() if name not in dropped}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from services.contracts.plan import Engine
+from services.contracts.plan import Engine, Runtime
 from services.scheduler.chosen import Chosen
 from services.scheduler.engine_config import EngineConfig
 from services.scheduler.facts import ModelFacts
@@ -39,6 +39,19 @@ def engine_settings(
         flags={name: chosen.value for name, chosen in flags.items()},
         env={CPU_CACHE: f"{sizing.kv_cache_gib:.0f}"} if on_cpu else {},
         reasons={name: sizing.reasons[name] for name in fields} | {name: chosen.why for name, chosen in flags.items()},
+    )
+
+
+def transformers_settings(config: EngineConfig, sizing: Sizing) -> Engine:
+    """The settings of the transformers runtime, which has few."""
+    code = "trust-remote-code"
+    trusts = code in config.flags
+    return Engine(
+        runtime=Runtime.TRANSFORMERS,
+        dtype=sizing.dtype,
+        max_model_len=sizing.max_model_len,
+        flags={code: ""} if trusts else {},
+        reasons=sizing.reasons | ({code: "You set it in the ConfigMap."} if trusts else {}),
     )
 
 

@@ -60,6 +60,8 @@ class ModelFacts(Facts):
     """An image or artifact that holds the model's files, for those who keep them in a registry of their own."""
     gated: bool = False
     transformers: bool = False
+    vllm_lacks: str | None = None
+    """Why vLLM cannot serve it, as a sentence that says what to do instead."""
     tunable: bool = False
 
     @property

@@ -9,11 +9,20 @@ from services.contracts.conditions import Reason
 from services.contracts.messages import WorkspaceState
 from services.contracts.model_source import BadSource, ModelSource, local_weights, named_source, wants_local_weights
 from services.contracts.offers import Offers
-from services.contracts.plan import Engine, Fixed, Plan, PlannedModel, PodResources, Prediction, SetAside, Workload
+from services.contracts.plan import (
+    Engine,
+    Fixed,
+    Plan,
+    PlannedModel,
+    PodResources,
+    Prediction,
+    Runtime,
+    SetAside,
+    Workload,
+)
 from services.contracts.workspace import (
     ANNOTATION_ENABLE_LB,
     ANNOTATION_PROVIDER,
-    ANNOTATION_RUNTIME,
     ANNOTATION_WHOLE_NODE,
     LABEL_WORKSPACE,
     LABEL_WORKSPACE_NAMESPACE,
@@ -25,10 +34,11 @@ from services.scheduler.catalog import Catalogue
 from services.scheduler.choose import choose
 from services.scheduler.demands import asks_for_spot
 from services.scheduler.engine_config import BadConfig, EngineConfig, read_config
-from services.scheduler.engine_settings import engine_settings
+from services.scheduler.engine_settings import engine_settings, transformers_settings
 from services.scheduler.facts import ModelFacts
 from services.scheduler.known_skus import KnownSkus
 from services.scheduler.refusal import Refusal
+from services.scheduler.runtimes import BadRuntime, check_model, read_runtime, transformers_wish
 from services.scheduler.sizing import Wish
 from services.scheduler.wishes import read_wish
 
@@ -93,11 +103,6 @@ def subject_of(
     state: WorkspaceState, catalogue: Catalogue, hub: ModelFacts | Refusal | None = None
 ) -> Subject | Refusal:
     """What the workspace is about, or why that cannot be planned at all."""
-    if state.annotations.get(ANNOTATION_RUNTIME) == "transformers":
-        return Refusal(
-            reason=Reason.INVALID_SPEC,
-            message=f"This version serves with vLLM only: remove the annotation {ANNOTATION_RUNTIME}: transformers.",
-        )
     if state.spec.resource.partition is not None:
         return Refusal(
             reason=Reason.INVALID_SPEC,
@@ -115,12 +120,21 @@ def subject_of(
         return _served(state, found)
     except BadConfig as error:
         return Refusal(reason=Reason.INVALID_CONFIG, message=str(error))
+    except BadRuntime as error:
+        return Refusal(reason=Reason.INVALID_SPEC, message=str(error))
 
 
 def _served(state: WorkspaceState, model: ModelFacts) -> Subject:
-    """The model with the settings that the user gave. Raises BadConfig."""
-    config = EngineConfig() if state.spec.tuning else read_config(state.configs)
-    return Subject(model=model, config=config, wish=read_wish(config, state.annotations, len(_adapters(state))))
+    """The model with the settings that the user gave. Raises BadConfig and BadRuntime."""
+    if state.spec.tuning:
+        check_model(model, Runtime.VLLM)
+        return Subject(model=model, wish=read_wish(EngineConfig(), state.annotations, 0))
+    runtime, config, adapters = read_runtime(state.annotations), read_config(state.configs), len(_adapters(state))
+    check_model(model, runtime)
+    wish = read_wish(config, state.annotations, adapters)
+    if runtime is Runtime.TRANSFORMERS:
+        wish = transformers_wish(config, wish, state.annotations, adapters)
+    return Subject(model=model, config=config, wish=wish)
 
 
 def _own_pod(state: WorkspaceState) -> Subject | Refusal:
@@ -229,6 +243,8 @@ def _adapters(state: WorkspaceState) -> tuple[str, ...]:
 def _engine(subject: Subject, chosen: Candidate) -> Engine:
     if subject.model is None or chosen.sizing is None:
         raise ValueError("an engine is planned for a sized model")
+    if subject.wish.runtime is Runtime.TRANSFORMERS:
+        return transformers_settings(subject.config, chosen.sizing)
     return engine_settings(
         subject.model, subject.config, chosen.sizing, on_cpu=not chosen.offer.gpus, mode=subject.wish.mode
     )

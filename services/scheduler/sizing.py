@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from services.contracts.plan import Runtime
 from services.scheduler.eight_bits import as_served, refusal, warnings
 from services.scheduler.facts import ModelFacts
 from services.scheduler.sizing_cpu import on_cpu
 from services.scheduler.sizing_gpu import on_gpus
+from services.scheduler.sizing_transformers import with_transformers
 from services.scheduler.sizing_types import DoesNotFit as DoesNotFit
 from services.scheduler.sizing_types import Machine as Machine
 from services.scheduler.sizing_types import Sizing as Sizing
@@ -28,6 +30,8 @@ def size(
         return DoesNotFit(
             reason=f"{model.id} reads at most {model.context} tokens, and a context of {wish.context} was asked for."
         )
+    if wish.runtime is Runtime.TRANSFORMERS:
+        return with_transformers(model, machine, wish)
     if because := refusal(model, machine, wish):
         return DoesNotFit(reason=because)
     served = as_served(model, wish)

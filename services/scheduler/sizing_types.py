@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from services.contracts.plan import Prediction
+from services.contracts.plan import Prediction, Runtime
 from services.scheduler.frozen import Facts
 from services.scheduler.modes import Mode
 from services.scheduler.parallelism import Interconnect
@@ -38,6 +38,8 @@ class Wish(Facts):
     cache_dtype: str | None = None
     quantization: str | None = None
     mode: Mode | None = None
+    dtype: str | None = None
+    runtime: Runtime = Runtime.VLLM
     eager: bool = False
     adapters: int = Field(default=0, ge=0)
     adapter_rank: int = Field(default=16, gt=0)

@@ -22,6 +22,7 @@ from services.contracts.plan import (
     PlannedModel,
     PodResources,
     Prediction,
+    Runtime,
     SetAside,
     Workload,
 )
@@ -83,6 +84,7 @@ def full_plan() -> Plan:
             id="org/model", name="model", revision="abc", weights_gib=14.96, token_secret="token", source=full_source()
         ),
         engine=Engine(
+            runtime=Runtime.TRANSFORMERS,
             dtype="bfloat16",
             max_model_len=2048,
             tensor_parallel=2,

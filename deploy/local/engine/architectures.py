@@ -17,7 +17,8 @@ SCRIPT = Path(__file__).with_name("list_architectures.py")
 LIMIT_S = 300.0
 HEAD = """\
 # Architectures of models (config.json: architectures) that the engine loads, as its own registry names them.
-# text: models that answer with text; other: they embed, score, or draft for another model.
+# text: models that answer with text; other: they embed, score, or draft for another model;
+# transformers: models that answer with text by transformers itself, for which there is a runtime of its own.
 # Written by `make architectures`; do not edit.
 """
 
@@ -30,6 +31,7 @@ class Listed(BaseModel):
     engine: str
     text: tuple[str, ...]
     other: tuple[str, ...]
+    transformers: tuple[str, ...]
 
 
 def ask_engine(env: EngineEnv) -> Listed:
@@ -45,7 +47,9 @@ def ask_engine(env: EngineEnv) -> Listed:
 
 def render(listed: Listed) -> str:
     """The file's text; one name a line, so that a change of the engine shows what came and went."""
-    return f"{HEAD}engine: {listed.engine}\ntext:\n{_lines(listed.text)}other:\n{_lines(listed.other)}"
+    lists = {"text": listed.text, "other": listed.other, "transformers": listed.transformers}
+    shown = "".join(f"{name}:\n{_lines(names)}" for name, names in lists.items())
+    return f"{HEAD}engine: {listed.engine}\n{shown}"
 
 
 def main() -> int:

@@ -33,7 +33,7 @@ if __name__ == "__main__":
 
     sys.exit(main())
 """
-COMMANDS = {"kaitobus-inference": "app", "kaitobus-fetch": "fetch"}
+COMMANDS = {"kaitobus-inference": "app", "kaitobus-fetch": "fetch", "kaitobus-transformers": "transformers_runtime.app"}
 """Commands that the image of a cluster has, each with its module in services.inference."""
 
 

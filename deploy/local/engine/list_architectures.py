@@ -8,6 +8,7 @@ import json
 import sys
 
 import vllm
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from vllm.model_executor.models import ModelRegistry, registry
 
 TEXT_GROUPS = ("_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS", "_TRANSFORMERS_SUPPORTED_MODELS")
@@ -18,7 +19,18 @@ def listed() -> dict[str, object]:
     """Return the engine's version, and the names of its architectures by what they are for."""
     supported = set(ModelRegistry.get_supported_archs())
     text = supported & {name for group in TEXT_GROUPS for name in getattr(registry, group)}
-    return {"engine": f"vLLM {vllm.__version__}", "text": sorted(text), "other": sorted(supported - text)}
+    return {
+        "engine": f"vLLM {vllm.__version__}",
+        "text": sorted(text),
+        "other": sorted(supported - text),
+        "transformers": sorted(of_transformers()),
+    }
+
+
+def of_transformers() -> set[str]:
+    """Return what transformers itself loads as a model that generates text, with or without vLLM."""
+    found = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+    return {name for names in found for name in ([names] if isinstance(names, str) else names)}
 
 
 if __name__ == "__main__":

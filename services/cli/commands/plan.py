@@ -80,6 +80,6 @@ def _from_hub(state: WorkspaceState | None, catalogue: Catalogue) -> ModelFacts 
     if ask is None:
         return None
     try:
-        return run(hub_model(ask.model)).facts
+        return run(hub_model(ask.model, any_runtime=True)).facts
     except CliError as error:
         return hinted(Refusal(reason=Reason.UNKNOWN_PRESET, message=str(error)), catalogue, ask.model)

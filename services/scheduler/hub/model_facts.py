@@ -47,7 +47,8 @@ def model_facts(fetched: Fetched, architectures: Architectures) -> ModelFacts:
     shapes = read_config_json(config)
     if isinstance(shapes, NoShapes):
         raise unusable(f"{repository.id} cannot be sized: {shapes.reason}")
-    if because := architectures.why_not(repository.id, shapes.architecture):
+    because = architectures.why_not(repository.id, shapes.architecture)
+    if because and shapes.architecture not in architectures.transformers:
         raise unusable(because)
     loaded = loaded_bytes(fetched.weights, shapes, quantized="quantization_config" in config)
     return ModelFacts(
@@ -61,6 +62,8 @@ def model_facts(fetched: Fetched, architectures: Architectures) -> ModelFacts:
         quantization=quantization(config),
         gated=bool(repository.gated) or repository.private,
         config=essential(config, shapes),
+        transformers=shapes.architecture in architectures.transformers,
+        vllm_lacks=because,
         **_sizes(shapes),
     )
 

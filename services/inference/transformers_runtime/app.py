@@ -1,0 +1,79 @@
+"""`kaitobus-transformers FLAGS`: loads the model, makes one token, then opens the port."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from services.inference.local_model import MODEL_DIR_ENV, use_local_model
+from services.inference.logs import configure_logs
+from services.inference.phases import Phases
+from services.inference.trace import export_start, wants_trace
+from services.inference.transformers_runtime.options import parse_options
+
+STOP_WITHIN_S = 45
+"""How long answers that are under way may take once the server is told to stop."""
+
+
+def main() -> int:
+    """Serve until told to stop, and return the exit code: 0 for that, 1 for a failure."""
+    phases = Phases()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda got, _frame: os._exit(128 + got))  # a start is given up at once
+    log = configure_logs(os.environ.get("TRACEPARENT"))
+    try:
+        _run(sys.argv[1:], phases, log)
+    except Exception as error:
+        log.critical("the transformers runtime ended: %s", error, exc_info=True)
+        _send_trace(phases, log, str(error))
+        return 1
+    return 0
+
+
+def _run(argv: Sequence[str], phases: Phases, log: logging.Logger) -> None:
+    given, local = use_local_model(argv, os.environ.get(MODEL_DIR_ENV))
+    options = parse_options(given, os.environ)
+    if local:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+    def ready() -> None:
+        times = {phase.name: phase.seconds for phase in phases.done}
+        log.info("first token after %.1f s", phases.whole().seconds, extra={"fields": {"seconds": times}})
+        threading.Thread(target=_send_trace, args=(phases, log), daemon=True).start()
+
+    # Imported here, since it takes seconds: the environment must be set before, and the time is told.
+    with phases.phase("import"):
+        import uvicorn
+
+        from services.inference.transformers_runtime.start import start
+    with phases.phase("engine init"):
+        started = start(options)
+    with phases.phase("first token"):
+        started.first_token()
+    ready()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn has handlers of its own, and calls these when it has ended
+    uvicorn.run(
+        started.app(),
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        timeout_graceful_shutdown=STOP_WITHIN_S,
+    )
+    started.close()
+
+
+def _send_trace(phases: Phases, log: logging.Logger, failure: str | None = None) -> None:
+    """Export the start's spans if there is a trace to continue; tracing never ends a server."""
+    if not wants_trace(os.environ):
+        return
+    try:
+        export_start(phases, os.environ, failure)
+    except Exception as error:
+        log.warning("the start could not be traced: %s", error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
