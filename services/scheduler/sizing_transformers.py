@@ -23,7 +23,7 @@ USABLE = 0.9
 GPU_RUNTIME_GIB = 1.0
 """CUDA's context and the kernels' workspaces."""
 CPU_RUNTIME_GIB = 1.5
-"""Python, PyTorch and transformers without a model; measured 0.6 with a model of 135 M parameters loaded."""
+"""Python, PyTorch and transformers; measured 0.5, and 0.7 at most, beside the weights of 135 M parameters."""
 LEAST_CONTEXT, USUAL_CONTEXT = 512, 8192
 """Fewer tokens are of no use; more must be asked for, since a prompt is computed at once."""
 GROWTH = 1.25

@@ -236,6 +236,14 @@ def without(name: str, **files: object) -> Repo:
     return repo
 
 
+async def test_a_model_that_only_transformers_has_is_read_and_told_so(hub: Hub, client: HubClient) -> None:
+    repo = without("", config__json=LLAMA | {"architectures": ["CodeGenForCausalLM"]})
+    hub.add(repo)
+    found = await read(client, repo.id)
+    assert found.transformers
+    assert "set the annotation kaito.sh/runtime: transformers" in (found.vllm_lacks or "")
+
+
 class TestUnusable:
     """Repositories that cannot be sized and served."""
 
