@@ -10,7 +10,7 @@ import asyncio
 import json
 import shutil
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import openai
@@ -56,7 +56,7 @@ class Adapters:
             "KAITOBUS_ADAPTER_MOUNTS": json.dumps(mounts),
         }
 
-    def want(self, *adapters: dict[str, object]) -> None:
+    def want(self, *adapters: Mapping[str, object]) -> None:
         """Write the list in one step, as a kubelet does."""
         draft = self.list.with_suffix(".draft")
         draft.write_text(json.dumps({"base": HF_ID, "adapters": adapters}))

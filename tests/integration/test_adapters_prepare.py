@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from services.inference.adapters import prepare as preparing
 from services.inference.adapters.job import Base, Job, Prepared
 from services.inference.adapters.prepare import answer
 from services.inference.adapters.process import prepare_apart
@@ -136,7 +135,7 @@ class TestVolume:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(preparing.shutil, "copyfile", full)
+        monkeypatch.setattr("services.inference.adapters.prepare.shutil.copyfile", full)
         assert place.refused(volume="v") == "The disk is full."
         monkeypatch.undo()
         assert place.prepared(volume="v")

@@ -160,7 +160,11 @@ async def test_each_adapters_state_is_told_as_it_changes_while_the_model_is_read
         two = adapted(2, lora("good", "bad"))
         await planner.publish(two)
         await eventually(lambda: says(planner, Reason.ADAPTERS_LOADING, "has not read this list yet"))
-        failed = {"name": "bad", "state": "failed", "reason": "It was made for org/x, and org/y is served here."}
+        failed: JsonObject = {
+            "name": "bad",
+            "state": "failed",
+            "reason": "It was made for org/x, and org/y is served here.",
+        }
         server.tell(planner, two, {"name": "good", "state": "ready"}, failed)
         await eventually(lambda: says(planner, Reason.ADAPTER_NOT_LOADED, "bad is not loaded: It was made for org/x"))
         report = await planner.reported(Reason.INFERENCE_READY)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from services.inference.adapters.lora_config import LoraConfig, check_base, read_config, weakened
 from services.inference.adapters.wanted import AdapterError
+from services.inference.adapters.words import engine_words
 from tests.lora.files import BASE, config
 
 
@@ -71,6 +72,19 @@ def test_the_largest_rank_of_all_modules_counts() -> None:
 def test_a_config_that_cannot_be_used_says_why(text: bytes, words: str) -> None:
     with pytest.raises(AdapterError, match=words):
         read_config(text)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "vLLM does not yet support DoRA.",
+        "Call to add_lora method failed: vLLM does not yet\n support DoRA.",
+        "Call to add_lora method failed: Worker failed with error 'vLLM does not yet support DoRA.', please check the "
+        "stack trace above for the root cause",
+    ],
+)
+def test_of_the_engines_words_only_the_reason_is_told(message: str) -> None:
+    assert engine_words(message) == "vLLM does not yet support DoRA."
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from services.chassis.kube import dig_dict, dig_dicts, dig_str
 from services.contracts.adapters import PlannedAdapter, PlannedLora
 from services.contracts.conditions import Condition, ConditionStatus, ConditionType, Reason
 from services.contracts.messages import PlanState
@@ -33,8 +34,7 @@ def state(planned: PlannedLora | None) -> PlanState:
 
 def template(planned: PlannedLora | None) -> dict[str, object]:
     (workload,) = [one for one in render(state(planned), Images("i")) if one["kind"] == "StatefulSet"]
-    found: dict[str, object] = workload["spec"]["template"]
-    return found
+    return dig_dict(workload, "spec", "template")
 
 
 def text(found: PlanState) -> str:
@@ -59,8 +59,8 @@ class TestList:
     def test_a_config_map_carries_it_and_belongs_to_the_workspace(self) -> None:
         made = adapters_config_map(state(FULL))
         assert made is not None
-        assert made["metadata"]["name"] == "w-adapters"
-        assert made["metadata"]["ownerReferences"][0]["name"] == "w"
+        assert dig_str(made, "metadata", "name") == "w-adapters"
+        assert dig_dicts(made, "metadata", "ownerReferences")[0]["name"] == "w"
         assert made["data"] == {"adapters.json": text(state(FULL))}
 
     def test_without_room_for_adapters_there_is_none_and_the_pod_is_as_before(self) -> None:

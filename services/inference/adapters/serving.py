@@ -19,6 +19,7 @@ from services.inference.adapters.job import Base
 from services.inference.adapters.keeper import Keeper
 from services.inference.adapters.process import prepare_apart
 from services.inference.adapters.wanted import AdapterError, Mounts
+from services.inference.adapters.words import engine_words
 from services.inference.logs import LOGGER
 
 log = logging.getLogger(LOGGER)
@@ -49,8 +50,7 @@ class VllmAdapters:
         except TimeoutError:
             raise AdapterError(f"The engine did not load it within {LOAD_WITHIN_S:.0f} s.") from None
         if isinstance(answer, ErrorResponse):
-            words = " ".join(answer.error.message.split()).rpartition("method failed: ")[2]
-            raise AdapterError(f"The engine refuses it: {words[:600]}")
+            raise AdapterError(f"The engine refuses it: {engine_words(answer.error.message)}")
         # What is left set would have every step of the engine read the files again.
         self._models.lora_requests[name].load_inplace = False
 
