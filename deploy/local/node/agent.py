@@ -26,6 +26,7 @@ from deploy.local.node.logs_server import PodLogs, listening_socket, make_app, s
 from deploy.local.node.machine import look
 from deploy.local.node.node_status import Address, capacity
 from deploy.local.node.options import NodeOptions
+from deploy.local.node.own_log import keep_bounded
 from deploy.local.node.pods import Pods
 from deploy.local.node.ports import PortBook
 from deploy.local.node.registration import Registration
@@ -92,12 +93,14 @@ class _Agent:
         app = make_app(self._logs, local_only=self._options.client_ca is None)
         async with serving(app, self._listener, self._tls):
             work = asyncio.create_task(self._work())
+            bounding = asyncio.create_task(keep_bounded(self._options.state_dir))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             if work.done():
                 work.result()
             await self._leave(work)
+            bounding.cancel()
 
     async def _work(self) -> None:
         try:
