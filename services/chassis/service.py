@@ -109,6 +109,7 @@ def _settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()  # each `__main__` has disabled it
 
 
 async def _run(name: str, settings: Settings, wire: Callable[[Service], Awaitable[None]]) -> None:

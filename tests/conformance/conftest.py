@@ -12,10 +12,9 @@ from deploy.local.controlplane import ControlPlane
 from services.chassis.kube import NODES, KubeClient, ObjectRef
 from tests.conformance.under_test import Place
 from tests.integration.conftest import NatsServer
-from tests.kubernetes.conftest import control_plane, kubectl
-from tests.kubernetes.provisioner_fixtures import installed
+from tests.kubernetes.conftest import control_plane, kubectl, workspace_crd
 
-__all__ = ["control_plane", "installed", "kubectl"]
+__all__ = ["control_plane", "kubectl", "workspace_crd"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,7 +34,7 @@ async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def kube(
-    control_plane: ControlPlane, installed: None, monkeypatch: pytest.MonkeyPatch
+    control_plane: ControlPlane, workspace_crd: None, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[KubeClient]:
     """The cluster, also for provisioners that are started meanwhile; without nodes, before and after."""
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from deploy.crds import PLAIN_FILE
 from deploy.local.binaries import ensure_control_plane
 from deploy.local.controlplane import ControlPlane
 from tests.stack import until
@@ -46,7 +47,14 @@ async def control_plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
         await plane.stop()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def workspace_crd(kubectl: Kubectl) -> None:
+    """The definition of Workspace, applied once as the documentation says. No test takes it away."""
+    await kubectl("apply", "-f", str(PLAIN_FILE.parent))
+    await established(kubectl, "workspaces.kaito.sh")
+
+
+@pytest.fixture(scope="session")
 def kubectl(control_plane: ControlPlane) -> Kubectl:
     """Run kubectl against the control plane: arguments, and what it reads from stdin; returns its stdout."""
     # kubectl keeps a cache in HOME, and in the working folder when there is none.

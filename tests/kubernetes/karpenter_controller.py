@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from services.chassis.kube import (
+    CRDS,
     EVENTS,
     NODES,
     Conflict,
@@ -40,11 +41,18 @@ NO_CAPACITY = "insufficient capacity, all requested instance types were unavaila
 
 async def install(kube: KubeClient, kubectl: Kubectl) -> dict[str, str]:
     """The CRDs, and node classes that are ready. Returns the settings that name one of them."""
-    await kubectl("apply", "-f", str(FILE))
-    await established(kubectl, *CRD_NAMES)
+    if not all([await _is_served(kube, name) for name in CRD_NAMES]):
+        await kubectl("apply", "-f", str(FILE))
+        await established(kubectl, *CRD_NAMES)
     await make_class(kube, TEST_CLASSES, ready="True")
     await make_class(kube, KAITO_CLASSES)
     return {"KAITOBUS_KARPENTER_NODE_CLASS": CLASS, "KAITOBUS_KARPENTER_SKUS": "azure"}
+
+
+async def _is_served(kube: KubeClient, crd: str) -> bool:
+    found = await kube.get(ObjectRef(CRDS, crd))
+    conditions = {dig_str(c, "type"): dig_str(c, "status") for c in dig_dicts(found, "status", "conditions")}
+    return conditions.get("Established") == "True" and not dig_str(found, "metadata", "deletionTimestamp")
 
 
 async def make_class(kube: KubeClient, resource: Resource, ready: str | None = None, message: str = "") -> None:

@@ -94,9 +94,11 @@ async def eventually(
 ) -> str:
     """Look until what is seen is good; fail with the last sight when that does not come in time."""
     deadline = time.monotonic() + seconds
+    pause = 0.1
     while not good(seen := await look()):
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}; last seen: {seen!r}"
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(pause)
+        pause = min(0.5, 1.3 * pause)  # to look is mostly to start kubectl, which takes time from what is waited for
     return seen
 
 

@@ -14,7 +14,6 @@ import nats.errors
 import pytest
 import pytest_asyncio
 
-from deploy.crds import PLAIN_FILE
 from deploy.local.controlplane import ControlPlane
 from deploy.local.ports import free_port
 from services.chassis.bus import Bus
@@ -29,7 +28,6 @@ from services.contracts.subjects import ServiceName, report
 from services.provisioner.app import wire
 from services.provisioner.settings import ProvisionerSettings
 from tests.integration.conftest import NatsServer
-from tests.kubernetes.conftest import Kubectl, established
 
 T = TypeVar("T")
 
@@ -145,14 +143,8 @@ async def _own_topology(bus: Bus) -> None:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def installed(kubectl: Kubectl) -> None:
-    await kubectl("apply", "-f", str(PLAIN_FILE.parent))
-    await established(kubectl, "workspaces.kaito.sh")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
 async def world(
-    control_plane: ControlPlane, installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    control_plane: ControlPlane, workspace_crd: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
     for name in ("BOOT", "PULL", "START", "JOB"):

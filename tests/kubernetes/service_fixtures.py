@@ -11,11 +11,10 @@ from typing import TypeVar
 import nats.errors
 import pytest
 import pytest_asyncio
-import yaml
 
 from deploy.local.controlplane import ControlPlane
 from services.chassis.bus import Bus
-from services.chassis.kube import CRDS, WORKSPACES, JsonObject, KubeClient, KubeError, ObjectRef, dig_dicts, dig_list
+from services.chassis.kube import WORKSPACES, JsonObject, KubeClient, ObjectRef, dig_list
 from services.chassis.metrics import Metrics
 from services.chassis.service import Service
 from services.chassis.settings import Settings
@@ -27,29 +26,15 @@ from tests.kubernetes.kube_fixtures import client, namespace
 
 __all__ = ["bus", "client", "crd", "namespace", "nats_server"]
 
-CRD = Path(__file__).parents[2] / "deploy" / "crds" / "kaito.sh_workspaces.yaml"
 PAUSE = 0.02
 T = TypeVar("T")
 Wire = Callable[[Service], Awaitable[None]]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def crd(client: KubeClient, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+async def crd(workspace_crd: None, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     """The resource definition installed, and the environment that services find the cluster by."""
-    await client.apply(yaml.safe_load(CRD.read_text()), manager="test")
-    await eventually(lambda: _established(client))
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
-
-
-async def _established(client: KubeClient) -> bool:
-    found = await client.get(ObjectRef(CRDS, "workspaces.kaito.sh"))
-    if not any(c["type"] == "Established" and c["status"] == "True" for c in dig_dicts(found, "status", "conditions")):
-        return False
-    try:
-        await client.list(WORKSPACES)
-    except KubeError:
-        return False
-    return True
 
 
 @pytest_asyncio.fixture(loop_scope="session")

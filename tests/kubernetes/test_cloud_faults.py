@@ -24,10 +24,10 @@ from tests.azure_arm.refusals import fall_silent, refuse
 from tests.integration.aws_front import SILENCE, Moto, aws, eks_error, typed_error
 from tests.integration.azure_cloud import cloud_on
 from tests.kubernetes.kubelet import join
-from tests.kubernetes.provisioner_fixtures import World, installed, ready, until, world
+from tests.kubernetes.provisioner_fixtures import World, ready, until, world
 from tests.stack import AT_ONCE
 
-__all__ = ["installed", "world"]
+__all__ = ["world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CODE = FailureCode

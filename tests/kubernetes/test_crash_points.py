@@ -34,9 +34,9 @@ from services.provisioner.registry import Context
 from tests.integration.aws_front import Moto, aws
 from tests.integration.azure_cloud import cloud_on
 from tests.kubernetes.fuse import Fuse
-from tests.kubernetes.provisioner_fixtures import World, installed, until, world
+from tests.kubernetes.provisioner_fixtures import World, until, world
 
-__all__ = ["installed", "world"]
+__all__ = ["world"]
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300, func_only=True)]
 
 ENOUGH = 400

@@ -9,7 +9,6 @@ import pytest
 import pytest_asyncio
 from pydantic import BaseModel
 
-from deploy.crds import PLAIN_FILE
 from services.contracts.conditions import ConditionStatus, ConditionType, StatusCondition
 from services.contracts.errors import Failure, FailureCode
 from services.contracts.messages import Phase
@@ -26,7 +25,7 @@ from services.contracts.plan import (
     Workload,
 )
 from services.contracts.status import State, WorkspaceStatus
-from tests.kubernetes.conftest import Kubectl, established
+from tests.kubernetes.conftest import Kubectl
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -40,10 +39,8 @@ AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def installed(kubectl: Kubectl) -> Kubectl:
+async def installed(kubectl: Kubectl, workspace_crd: None) -> Kubectl:
     """Kubectl on a server that has the definition, applied as the documentation says."""
-    await kubectl("apply", "-f", str(PLAIN_FILE.parent))
-    await established(kubectl, "workspaces.kaito.sh")
     return kubectl
 
 

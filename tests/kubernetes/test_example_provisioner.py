@@ -13,9 +13,9 @@ import pytest
 from services.chassis.kube import NODES, JsonObject, ObjectRef, dig_dict, dig_dicts
 from services.contracts.errors import FailureCode
 from services.provisioner.provider import instance_name
-from tests.kubernetes.provisioner_fixtures import World, installed, ready, world
+from tests.kubernetes.provisioner_fixtures import World, ready, world
 
-__all__ = ["installed", "world"]
+__all__ = ["world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "provisioners"

@@ -13,10 +13,10 @@ from services.provisioner.provider import instance_name
 from services.provisioner.providers.aws.nodegroup import NODE_LABEL
 from tests.integration.aws_front import AwsFront, Moto, Reply, aws, eks_error, typed_error
 from tests.kubernetes import kubelet
-from tests.kubernetes.provisioner_fixtures import World, installed, ready, until, world
+from tests.kubernetes.provisioner_fixtures import World, ready, until, world
 from tests.stack import AT_ONCE
 
-__all__ = ["installed", "world"]
+__all__ = ["world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SIZE = "g5.xlarge"

@@ -34,10 +34,10 @@ from services.provisioner.nodes import Nodes
 from services.provisioner.provider import InstanceSpec, Owner, instance_name
 from services.provisioner.providers.byo import ByoProvider
 from services.provisioner.providers.byo.claims import RECORD
-from tests.kubernetes.provisioner_fixtures import World, installed, ready, until, world
+from tests.kubernetes.provisioner_fixtures import World, ready, until, world
 from tests.unit.samples import plan
 
-__all__ = ["installed", "world"]
+__all__ = ["world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SIZE = "byo-A100-80GB-x2"

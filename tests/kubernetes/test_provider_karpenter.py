@@ -39,10 +39,10 @@ from tests.kubernetes.karpenter_controller import (
     new_node,
     node_name,
 )
-from tests.kubernetes.provisioner_fixtures import SIZE, World, installed, ready, until, world
+from tests.kubernetes.provisioner_fixtures import SIZE, World, ready, until, world
 from tests.stack import AT_ONCE
 
-__all__ = ["installed", "world"]
+__all__ = ["world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 

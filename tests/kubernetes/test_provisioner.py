@@ -14,9 +14,9 @@ from services.contracts.errors import FailureCode
 from services.contracts.messages import Demand
 from services.contracts.subjects import Stream
 from services.provisioner.provider import instance_name
-from tests.kubernetes.provisioner_fixtures import SIZE, World, installed, ready, until, world
+from tests.kubernetes.provisioner_fixtures import SIZE, World, ready, until, world
 
-__all__ = ["installed", "world"]
+__all__ = ["world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 

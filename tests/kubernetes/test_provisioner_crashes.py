@@ -25,9 +25,9 @@ from services.provisioner.provider import Deadlines
 from services.provisioner.providers.fake.provider import FakeProvider
 from services.provisioner.providers.fake.settings import FakeSettings
 from services.provisioner.refusals import Pauses, Refusals
-from tests.kubernetes.provisioner_fixtures import World, installed, until, world
+from tests.kubernetes.provisioner_fixtures import World, until, world
 
-__all__ = ["installed", "world"]
+__all__ = ["world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 AT_ONCE = 8

@@ -9,10 +9,10 @@ from services.contracts.errors import FailureCode
 from services.contracts.messages import Phase, Report
 from services.provisioner.providers.fake.node import FAILS, VANISHES
 from services.provisioner.registry import UnknownProvider
-from tests.kubernetes.provisioner_fixtures import World, installed, ready, until, world
+from tests.kubernetes.provisioner_fixtures import World, ready, until, world
 from tests.unit.provisioner_cloud import START
 
-__all__ = ["installed", "world"]
+__all__ = ["world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 

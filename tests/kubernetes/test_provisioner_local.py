@@ -14,9 +14,9 @@ import pytest
 from services.chassis.kube import NODES, ObjectRef, dig, dig_dict, dig_str
 from services.contracts.errors import FailureCode
 from services.provisioner.provider import instance_name
-from tests.kubernetes.provisioner_fixtures import World, installed, ready, until, world
+from tests.kubernetes.provisioner_fixtures import World, ready, until, world
 
-__all__ = ["installed", "world"]
+__all__ = ["world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 

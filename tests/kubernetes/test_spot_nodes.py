@@ -15,10 +15,10 @@ from services.provisioner.provider import instance_name
 from services.provisioner.providers.azure.naming import AGENT_POOL, pool_name
 from tests.integration.azure_cloud import SIZE, cloud_on, sku
 from tests.kubernetes.kubelet import join
-from tests.kubernetes.provisioner_fixtures import World, installed, ready, until, world
+from tests.kubernetes.provisioner_fixtures import World, ready, until, world
 from tests.unit.samples import plan
 
-__all__ = ["installed", "world"]
+__all__ = ["world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SPOT = {"key": "kubernetes.azure.com/scalesetpriority", "value": "spot", "effect": "NoSchedule"}
