@@ -72,14 +72,14 @@ async def wire(service: Service) -> None:
     otlp = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
     images = Images(settings.inference_image, os.environ.get("HF_ENDPOINT") or None, settings.weights)
     memories = EngineMemories(service.metrics.registry, local=settings.local_ports)
-    deployer = Deployer(kube, service.bus, images, otlp, memories)
-    service.bus.handle(
-        PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan, workers=DEPLOYING
-    )
     watches = {
         resource: ListWatch(kube, resource, labels=LABEL_WORKSPACE, resync_seconds=settings.resync_seconds)
         for resource in (PODS, STATEFULSETS, SERVICES)
     }
+    deployer = Deployer(kube, service.bus, images, otlp, memories, lambda: {r: w.objects for r, w in watches.items()})
+    service.bus.handle(
+        PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan, workers=DEPLOYING
+    )
     looker = Looker(deployer, watches)
     service.tasks.append(lambda: looker.run(service.connected))
     for resource, watch in watches.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from services.chassis.bus import Bus, Last
@@ -33,6 +34,7 @@ from services.contracts.subjects import ServiceName
 from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE
 from services.deployer.diagnose import diagnose
 from services.deployer.engine_memory import EngineMemories
+from services.deployer.leftovers import Sight, only_waits
 from services.deployer.manifests import Images, render
 from services.deployer.pods import Pod
 from services.deployer.redact import redact
@@ -43,6 +45,8 @@ log = logging.getLogger(__name__)
 MANAGER: Final = "kaitobus-deployer"
 SOON: Final = 1.0
 REFUSED_AGAIN: Final = 30.0
+GOING_AGAIN: Final = 5.0
+"""Seconds until it is looked for what is on its way out, if no watch tells that it has gone."""
 MEMORY_AGAIN: Final = 5.0
 LOG_LINES: Final = 8
 APPLIED_FOR: Final = 60.0
@@ -65,11 +69,14 @@ class Deployer:
         images: Images,
         otlp_endpoint: str | None,
         memories: EngineMemories | None = None,
+        sight: Callable[[], Sight] = dict,
     ) -> None:
+        """`sight` tells what the watches show."""
         self._kube = kube
         self._bus = bus
         self._images = images
         self._memories = memories
+        self._sight = sight
         self._otlp_endpoint = otlp_endpoint
         self._applied: dict[Key, tuple[PlanState, float]] = {}
         self._workloads = asyncio.Semaphore(WORKLOADS_AT_ONCE)
@@ -96,8 +103,10 @@ class Deployer:
         """
         last = await self._last_report(namespace, name)
         state = await self._bus.newest(PlanState, subjects.plan(namespace, name))
-        if state is None or state.retired or state.plan.workload is Workload.TUNING:
+        if state is None or state.plan.workload is Workload.TUNING:
             return None
+        if state.retired:
+            return None if last.message == released(state) else await self._retire(state, last)
         if mend:
             self._applied.pop(state.key, None)
             return await self._deploy(state, last)
@@ -232,6 +241,8 @@ class Deployer:
 
     async def _retire(self, state: PlanState, last: Last[Report]) -> Again | None:
         """Take everything down; released once no pod is left, so that nodes go after what runs on them."""
+        if only_waits(self._sight(), state):
+            return Again(GOING_AGAIN)  # the watches tell when it has gone
         for resource, name in (
             (STATEFULSETS, state.name),
             (SERVICES, state.name),
