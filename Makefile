@@ -42,6 +42,7 @@ test-unit: WORKERS := 2
 test-unit: SPREAD = -n $(WORKERS)
 test-integration test-kubernetes: WORKERS := 3
 test-integration test-kubernetes: SPREAD = -n $(WORKERS) --dist loadfile
+test-kubernetes: SPREAD += --no-loadscope-reorder
 test-conformance test-chaos: WORKERS := 2
 test-conformance test-chaos: SPREAD = -n $(WORKERS) --dist worksteal
 # How often a test of real parts that failed is run again; the summary names each. CI's machines are shared and slow.

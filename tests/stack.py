@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -51,6 +51,10 @@ QUICK = {
 
 CONVERGES = 60.0
 """Seconds in which any workspace must be where it belongs, whatever happened before, on a busy machine."""
+
+FIRST_PAUSE, LONGEST_PAUSE, GROWS = 0.05, 0.4, 1.2
+"""Seconds between two looks at what is waited for, and how they grow: on a busy machine the looks themselves are in
+the way of what they look for."""
 
 AT_ONCE = 9.0
 """Seconds in which a busy machine does what waits for nothing. What comes only because a message is given out again,
@@ -185,12 +189,13 @@ async def until(found: Callable[[], Awaitable[T]], seconds: float = CONVERGES, w
     value: T | None = None
     try:
         async with asyncio.timeout(seconds):
+            pauses = _pauses()
             while True:
                 with suppress(nats.errors.TimeoutError):
                     value = await found()
                 if value:
                     return value
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(next(pauses))
     except TimeoutError:
         pytest.fail(f"{what or 'it'} did not come within {seconds:g} s; at the end: {value!r}")
 
@@ -200,10 +205,18 @@ async def until_none(found: Callable[[], Awaitable[Sequence[T]]], seconds: float
     left: Sequence[T] = ()
     try:
         async with asyncio.timeout(seconds):
+            pauses = _pauses()
             while left := await found():
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(next(pauses))
     except TimeoutError:
         pytest.fail(f"still there after {seconds:g} s: {left}")
+
+
+def _pauses() -> Iterator[float]:
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(LONGEST_PAUSE, pause * GROWS)
 
 
 async def _lists_workspaces(kube: KubeClient) -> bool:

@@ -64,7 +64,9 @@ def status_schema() -> Schema:
     conditions = node_at(schema, ("conditions",))
     conditions |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     # The plan is read back and decides: what a newer scheduler adds to it must not get lost.
-    as_schema(schema["properties"])["plan"] = mapped(node_at(schema, ("plan",)), _opened)
+    plan = mapped(node_at(schema, ("plan",)), _opened)
+    # It is written whole, by one. Who owns which of its fields would be half of the object, at each write and read.
+    as_schema(schema["properties"])["plan"] = plan | {"x-kubernetes-map-type": "atomic"}
     return schema
 
 

@@ -36,6 +36,7 @@ from services.contracts.subjects import PREFIX, Stream
 from services.contracts.workspace import LABEL_WORKSPACE
 from services.deployer.deployer import Deployer
 from services.deployer.engine_memory import EngineMemories
+from services.deployer.leftovers import Sight
 from services.deployer.manifests import Images
 from services.deployer.weights import WeightsSettings
 
@@ -84,14 +85,18 @@ async def wire(service: Service) -> None:
     otlp = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
     images = Images(settings.inference_image, os.environ.get("HF_ENDPOINT") or None, settings.weights, settings.urls)
     memories = EngineMemories(service.metrics.registry, local=settings.local_ports)
-    deployer = Deployer(kube, service.bus, images, otlp, memories, local=settings.local_ports)
-    service.bus.handle(
-        PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan, workers=DEPLOYING
-    )
     watches = {
         resource: ListWatch(kube, resource, labels=LABEL_WORKSPACE, resync_seconds=settings.resync_seconds)
         for resource in (PODS, STATEFULSETS, SERVICES, CONFIGMAPS)
     }
+
+    def sight() -> Sight:
+        return {resource: watch.objects for resource, watch in watches.items()}
+
+    deployer = Deployer(kube, service.bus, images, otlp, memories, sight, local=settings.local_ports)
+    service.bus.handle(
+        PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan, workers=DEPLOYING
+    )
     looker = Looker(deployer, watches)
     service.tasks.append(lambda: looker.run(service.connected))
     for resource, watch in watches.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from services.chassis.bus import Bus, Last
@@ -36,6 +37,7 @@ from services.deployer.adapter_states import read_adapters, settled
 from services.deployer.adapters import config_map_name
 from services.deployer.diagnose import diagnose
 from services.deployer.engine_memory import EngineMemories
+from services.deployer.leftovers import Sight, only_waits
 from services.deployer.list_adapters import hurry_list, write_list
 from services.deployer.manifests import Images, render
 from services.deployer.pods import Pod
@@ -47,6 +49,8 @@ log = logging.getLogger(__name__)
 MANAGER: Final = "kaitobus-deployer"
 SOON: Final = 1.0
 REFUSED_AGAIN: Final = 30.0
+GOING_AGAIN: Final = 5.0
+"""Seconds until it is looked for what is on its way out, if no watch tells that it has gone."""
 MEMORY_AGAIN: Final = 5.0
 ADAPTERS_SOON: Final = 3.0
 ADAPTERS_AGAIN: Final = 30.0
@@ -72,14 +76,17 @@ class Deployer:
         images: Images,
         otlp_endpoint: str | None,
         memories: EngineMemories | None = None,
+        sight: Callable[[], Sight] = dict,
         *,
         local: bool = False,
     ) -> None:
+        """`sight` tells what the watches show."""
         self._kube = kube
         self._bus = bus
         self._images = images
         self._memories = memories
         self._local = local
+        self._sight = sight
         self._otlp_endpoint = otlp_endpoint
         self._applied: dict[Key, tuple[PlanState, float]] = {}
         self._workloads = asyncio.Semaphore(WORKLOADS_AT_ONCE)
@@ -106,8 +113,10 @@ class Deployer:
         """
         last = await self._last_report(namespace, name)
         state = await self._bus.newest(PlanState, subjects.plan(namespace, name))
-        if state is None or state.retired or state.plan.workload is Workload.TUNING:
+        if state is None or state.plan.workload is Workload.TUNING:
             return None
+        if state.retired:
+            return None if last.message == released(state) else await self._retire(state, last)
         if mend:
             self._applied.pop(state.key, None)
             return await self._deploy(state, last)
@@ -249,6 +258,8 @@ class Deployer:
 
     async def _retire(self, state: PlanState, last: Last[Report]) -> Again | None:
         """Take everything down; released once no pod is left, so that nodes go after what runs on them."""
+        if only_waits(self._sight(), state):
+            return Again(GOING_AGAIN)  # the watches tell when it has gone
         for resource, name in (
             (STATEFULSETS, state.name),
             (SERVICES, state.name),

@@ -34,7 +34,8 @@ from services.scheduler.release import Release, release
 
 log = logging.getLogger(__name__)
 
-SOON: Final = 1.0
+GOING_AGAIN: Final = 5.0
+"""Seconds until it is looked whether all has been let go of, if no report tells it."""
 QUIET: Final = 0.1
 WAIT_FOR_QUIET: Final = 0.75
 """The report that all went well waits until so many seconds have passed without a new plan, but no longer than that:
@@ -166,7 +167,7 @@ class Scheduler:
         if step.done:
             await self._bus.publish_if_new(_report(state, None, (), None, released=True))
             return None
-        return Again(SOON)
+        return Again(GOING_AGAIN)
 
     async def _report(
         self, state: WorkspaceState, plan: Plan | None, condition: Condition, next_step: str | None

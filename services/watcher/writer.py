@@ -100,14 +100,18 @@ class Writer:
     async def write(self, workspace: Workspace, seen: Seen) -> None:
         """Write what changed, then let go of the workspace if it is deleted and nothing is left of it."""
         status = next_status(workspace, seen, datetime.now(UTC))
-        if status != workspace.status:
+        meta = workspace.metadata
+        goes = meta.deleting and meta.held and _released(workspace, seen)
+        last = goes and meta.finalizers == (FINALIZER,)  # it is gone then, and nobody reads its status any more
+        if status != workspace.status and not last:
             written = await self._patch_status(workspace, status)
             if written is None:
                 return
             await self._announce(workspace, status)
             workspace = written
-        if workspace.metadata.deleting and workspace.metadata.held and _released(workspace, seen):
+        if goes:
             await self.let_go(workspace, seen)
+            await self._announce(workspace, status)
 
     async def _patch_status(self, workspace: Workspace, status: WorkspaceStatus) -> Workspace | None:
         """Write the status, if the workspace is as it was read. Returns it as it is then; None if it is gone."""

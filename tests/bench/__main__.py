@@ -19,7 +19,7 @@ from tests.bench.hop import measure_hop
 from tests.bench.plan import measure_plans
 from tests.bench.provisioner import measure
 from tests.bench.up import measure_up
-from tests.bench.workload import delete_all, measure_apply, measure_memory
+from tests.bench.workload import delete_all, measure_apply, measure_kubectl, measure_memory
 from tests.stack import Stack, running
 
 ALL = ("plan", "hop", "apply", "provisioner", "up")
@@ -68,6 +68,7 @@ async def _figures(stack: Stack, wanted: Sequence[str]) -> list[Figure]:
         _say("apply ...")
         figures += [await measure_apply(stack), *measure_memory(stack)]
         _say(f"all deleted in {await delete_all(stack):.1f} s")
+        figures.append(await measure_kubectl(stack))
     return figures
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import aclosing
 from pathlib import Path
 
-from services.chassis.kube import NAMESPACES, STATEFULSETS, WORKSPACES, ListWatch, ObjectRef, Upsert
+from services.chassis.kube import NAMESPACES, STATEFULSETS, WORKSPACES, ListWatch, ObjectRef, Resource, Upsert
 from tests.bench.figure import Figure
 from tests.chaos.cast import manifest
 from tests.stack import SERVICES, Stack, until_none
 
 NAMESPACE = "bench"
+FILE_NAMESPACE = "bench-file"
 
 
 async def measure_apply(stack: Stack, *, workspaces: int = 100) -> Figure:
     """Apply them side by side; by the client's clock, from the API server's answer to the watch's event."""
     await stack.kube.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
     seen: dict[str, float] = {}
-    watching = asyncio.create_task(_watch(stack, seen))
+    watching = asyncio.create_task(_watch(stack, seen, STATEFULSETS, NAMESPACE))
     names = [f"bench-{number}" for number in range(workspaces)]
     accepted = dict(zip(names, await asyncio.gather(*(_apply(stack, name) for name in names)), strict=True))
     async with asyncio.timeout(120):
@@ -30,14 +32,32 @@ async def measure_apply(stack: Stack, *, workspaces: int = 100) -> Figure:
     return Figure(f"apply to StatefulSet, {workspaces} at once", "s", times, 1)
 
 
+async def measure_kubectl(stack: Stack, *, workspaces: int = 100) -> Figure:
+    """`kubectl apply -f` on one file of all, as a user does; from the watch's word on one to that on the other."""
+    await stack.kube.create(NAMESPACES, {"metadata": {"name": FILE_NAMESPACE}})
+    accepted: dict[str, float] = {}
+    seen: dict[str, float] = {}
+    resources = ((WORKSPACES, accepted), (STATEFULSETS, seen))
+    watching = [asyncio.create_task(_watch(stack, into, resource, FILE_NAMESPACE)) for resource, into in resources]
+    file = "".join(f"---\n{json.dumps(manifest(f'bench-{number}'))}\n" for number in range(workspaces))
+    await stack.apply(file, FILE_NAMESPACE)
+    async with asyncio.timeout(120):
+        while len(seen) < workspaces or len(accepted) < workspaces:
+            await asyncio.sleep(0.01)
+    for task in watching:
+        task.cancel()
+    times = tuple(max(0.0, seen[name] - at) for name, at in accepted.items())
+    return Figure(f"seen to StatefulSet, kubectl apply -f of {workspaces}", "s", times, 1)
+
+
 async def _apply(stack: Stack, name: str) -> float:
     found = manifest(name)
     await stack.kube.apply({**found, "metadata": {"name": name, "namespace": NAMESPACE}}, manager="bench")
     return time.perf_counter()
 
 
-async def _watch(stack: Stack, seen: dict[str, float]) -> None:
-    async with aclosing(ListWatch(stack.kube, STATEFULSETS, namespace=NAMESPACE).events()) as events:
+async def _watch(stack: Stack, seen: dict[str, float], resource: Resource, namespace: str) -> None:
+    async with aclosing(ListWatch(stack.kube, resource, namespace=namespace).events()) as events:
         async for event in events:
             if isinstance(event, Upsert):
                 seen.setdefault(event.ref.name, time.perf_counter())

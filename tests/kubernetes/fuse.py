@@ -67,6 +67,8 @@ class Fuse:
                 self._burnt.set()
                 if not self._gently:
                     self._dead.append(work)
+                    if isinstance(waits_for, asyncio.Future):
+                        waits_for.add_done_callback(_hear)
                     yield from asyncio.get_running_loop().create_future()
             value, error = None, None
             try:
@@ -89,6 +91,12 @@ def _make_task(
     made: asyncio.Task[T] = asyncio.Task(_run(fuse, work), loop=loop, **more)
     fuse.keep(made)
     return made
+
+
+def _hear(result: asyncio.Future[Any]) -> None:
+    """Take an error that the dead cannot take any more; unheard, it is complained of when it is collected."""
+    if not result.cancelled():
+        result.exception()
 
 
 async def _run(fuse: Fuse, work: Coroutine[Any, Any, T]) -> T:

@@ -133,13 +133,13 @@ class Processes:
             said = await self._world.report(self._cloud.name)
             return said if said and done(said) else None
 
-        return await until(look, 20, lambda: self._world.report(self._cloud.name))
+        return await until(look, otherwise=lambda: self._world.report(self._cloud.name))
 
     async def want(self, nodes: int, revision: int) -> None:
         """Demand so many machines, and wait until the bus shows it."""
         self._demand = self._world.demand(nodes, revision, provider=self._cloud.name, size=self._cloud.size)
         await self._world.bus.publish(self._demand)
-        await until(self._stands, 10)
+        await until(self._stands)
 
     async def _stands(self) -> bool:
         return await self._world.bus.newest(Demand, self._demand.subject) == self._demand
@@ -158,7 +158,7 @@ class Processes:
 async def processes(world: World, cloud: Cloud) -> AsyncIterator[Processes]:
     nodes = Nodes(world.kube, cloud.name)
     watch = asyncio.create_task(nodes.run())
-    await until(lambda: _synced(nodes), 10)
+    await until(lambda: _synced(nodes))
     found = Processes(world, cloud, nodes)
     yield found
     found.bury()
