@@ -12,6 +12,10 @@ def test_every_model_of_the_catalogue_can_be_loaded() -> None:
     assert {model.architecture for model in load_catalogue().models} <= KNOWN.text
 
 
+def test_what_the_catalogue_serves_with_transformers_is_known_there() -> None:
+    assert {model.architecture for model in load_catalogue().models if model.transformers} <= KNOWN.transformers
+
+
 def test_one_that_is_not_known_is_told_with_those_that_look_like_it() -> None:
     because = KNOWN.why_not("acme/x", "LamaForCausalLM")
     assert because is not None
