@@ -134,3 +134,8 @@ class Plan(Contract):
     """All providers that were ever asked for nodes under this workspace: each must let go in the end."""
     inputs: str = ""
     """Digest of all that the plan was made from: while it is the same, the plan stands."""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is as it is, adapters included."""
+        return (*self.why, *((self.lora.why,) if self.lora and self.lora.why else ()))

@@ -28,7 +28,9 @@ class Setting(NamedTuple):
     why: str
 
 
-QUIET = Setting("disable-access-log-for-endpoints", "/health,/metrics", "The probes would hide all else in the log.")
+QUIET = Setting(
+    "disable-access-log-for-endpoints", "/health,/metrics,/adapters", "They would hide all else in the log."
+)
 
 
 def flags(model: PlannedModel, engine: Engine, otlp_endpoint: str | None = None) -> list[Setting]:

@@ -140,11 +140,8 @@ def _kept(plan: Plan, state: WorkspaceState, now: datetime) -> Decision:
 
 def _planned(plan: Plan) -> Decision:
     simulated = "Simulated: " if plan.simulated else ""
-    adapters = (plan.lora.why,) if plan.lora else ()
     nodes = "1 node" if plan.nodes == 1 else f"{plan.nodes} nodes"
-    text = (
-        f"{simulated}{nodes} of {plan.instance_type} from provider {plan.provider}. {' '.join((*plan.why, *adapters))}"
-    )
+    text = f"{simulated}{nodes} of {plan.instance_type} from provider {plan.provider}. {' '.join(plan.reasons)}"
     warnings = f" Warning: {' '.join(plan.warnings)}" if plan.warnings else ""
     if plan.workload is Workload.TUNING and not plan.simulated:
         return Decision(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from deploy.local.node.launch import container_mounts
+from deploy.local.node.mounts import rewrite
+from deploy.local.node.pod import Pod
 from services.chassis.kube import dig_dict, dig_dicts, dig_str
 from services.contracts.adapters import PlannedAdapter, PlannedLora
 from services.contracts.conditions import Condition, ConditionStatus, ConditionType, Reason
@@ -65,7 +69,9 @@ class TestList:
 
     def test_without_room_for_adapters_there_is_none_and_the_pod_is_as_before(self) -> None:
         assert adapters_config_map(state(None)) is None
-        assert "adapter" not in json.dumps(template(None))
+        spec = dig_dict(template(None), "spec")
+        assert not [volume for volume in dig_dicts(spec, "volumes") if "adapter" in dig_str(volume, "name")]
+        assert "KAITOBUS_ADAPTER" not in json.dumps(spec)
 
     def test_the_pod_does_not_change_when_the_list_does(self) -> None:
         changed = FULL.model_copy(update={"adapters": (*FULL.adapters[2:], PlannedAdapter(name="e", image="r.io/e:1"))})
@@ -165,3 +171,18 @@ class TestCondition:
         assert (made.status, made.reason) == (ConditionStatus.TRUE, Reason.SIMULATED)
         assert made.message.startswith("Simulated: ")
         assert settled(rehearsed, None)
+
+
+def test_on_one_machine_the_paths_that_the_server_is_told_are_real_ones(tmp_path: Path) -> None:
+    """There are no mount namespaces there: the node agent replaces paths in the environment, within JSON as well."""
+    hosted = PlannedAdapter(name="e", volume={"hostPath": {"path": "/srv/adapters"}})
+    spec = template(FULL.model_copy(update={"adapters": (*FULL.adapters[:2], hosted)}))["spec"]
+    pod = Pod.model_validate({"metadata": {"name": "w-0", "namespace": "n", "uid": "u"}, "spec": spec})
+    mounts = container_mounts(pod, pod.spec.containers[0], tmp_path)
+    env = {variable.name: rewrite(variable.value, mounts) for variable in pod.spec.containers[0].env}
+    found = Mounts.model_validate_json(env["KAITOBUS_ADAPTER_MOUNTS"])
+    volumes = tmp_path / "volumes"
+    assert found.volumes == {hosted.volume_key: "/srv/adapters"}
+    assert found.secrets == {"reg": str(volumes / "adapter-secret-0"), "old": str(volumes / "adapter-secret-1")}
+    assert env["KAITOBUS_ADAPTERS"] == str(volumes / "adapters" / "adapters.json")
+    assert env["KAITOBUS_ADAPTERS_DIR"] == str(volumes / "weights" / "adapters")

@@ -135,7 +135,7 @@ def _verdict(planned: Planned) -> Iterator[tuple[str, str]]:
     if plan is None:
         yield f"{'Wrong' if planned.wrong else 'Nothing fits'}: {planned.why_not}", "red"
     else:
-        yield f"Chosen: {_nodes(plan)} of provider {plan.provider}. {' '.join(plan.why)}", "green"
+        yield f"Chosen: {_nodes(plan)} of provider {plan.provider}. {' '.join(plan.reasons)}", "green"
         yield from ((line, "") for line in _memory(plan, planned.named))
     notes = (*(plan.warnings if plan else ()), *planned.notes)
     yield from ((f"Note: {note}", "yellow") for note in notes)
