@@ -111,6 +111,7 @@ class Writer:
             workspace = written
         if goes:
             await self.let_go(workspace, seen)
+        if last:
             await self._announce(workspace, status)
 
     async def _patch_status(self, workspace: Workspace, status: WorkspaceStatus) -> Workspace | None:

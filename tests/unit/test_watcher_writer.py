@@ -125,6 +125,16 @@ async def test_the_finalizer_goes_after_the_last_word_in_the_status_and_those_of
     assert dig(watcher.kube.workspace(), "metadata", "finalizers") == ["other/one"]
 
 
+async def test_what_nobody_can_read_any_more_is_not_written_and_told_all_the_same() -> None:
+    watcher = Watcher()
+    watcher.kube.put(manifest(deleting=True))
+    released = report(ServiceName.SCHEDULER, released=True)
+    watcher.bus.put(released)
+    await watcher.writer.on_message(released)
+    assert watcher.kube.log == ["finalizer"]
+    assert watcher.events.told
+
+
 async def test_only_the_scheduler_releases_and_only_this_very_workspace() -> None:
     watcher = Watcher()
     watcher.kube.put(manifest(deleting=True))
