@@ -186,7 +186,7 @@ def _tuned(
     if isinstance(size, DoesNotFit):
         return Misfit(provider.provider, offer, size.reason)
     price, unsure = _price(wanted, provider, offer)
-    where = f"of each of {gpus} x {offer.gpu_model}" if gpus else "of memory, and no GPU"
+    where = f"of {'each of ' if gpus > 1 else ''}{gpus} x {offer.gpu_model}" if gpus else "of memory, and no GPU"
     why = (
         f"Tuning {model.name} takes {size.memory_gib:.1f} GiB {where}, with {size.batch} x {size.length} tokens a step."
     )
