@@ -29,6 +29,8 @@ from services.deployer.tuning_report import FAILURE, RESULT, TuningSeen, ended_w
 log = logging.getLogger(__name__)
 
 MANAGER: Final = "kaitobus-deployer"
+OVER: Final = 1
+"""Seconds that a Job may take which shall end now. To allow no more tries would let its container start once more."""
 LONGEST: Final = 2000
 """Characters of a last word that are kept."""
 
@@ -107,11 +109,11 @@ class TuningJobs:
     async def _noted(self, state: PlanState, job: JsonObject, notes: dict[str, str], *, stop: bool) -> JsonObject:
         """Write annotations; with `stop` there is no other try: Kubernetes fails the Job, and its pods go."""
         known = {name: dig_str(job, "metadata", "annotations", name) for name in notes}
-        if known == notes and not (stop and dig(job, "spec", "backoffLimit") != 0):
+        if known == notes and not (stop and dig(job, "spec", "activeDeadlineSeconds") != OVER):
             return job
         patch: JsonObject = {"metadata": {"annotations": dict(notes), "uid": dig_str(job, "metadata", "uid")}}
         if stop:
-            patch["spec"] = {"backoffLimit": 0}
+            patch["spec"] = {"activeDeadlineSeconds": OVER}
         try:
             return await self._kube.merge_patch(_ref(state), patch)
         except (Conflict, NotFound) as error:

@@ -86,7 +86,7 @@ async def test_bad_input_ends_the_job_and_its_words_outlive_the_pod(
             return dig(found, "status", "conditions", 0, "type") == "Failed"
 
         await eventually(is_over)
-        assert dig(await job(planner), "spec", "backoffLimit") == 0
+        assert dig(await job(planner), "spec", "activeDeadlineSeconds") == 1
         again = await eventually(lambda: planner.reported(Reason.JOB_FAILED))
         assert again is not None
         assert "train.csv is not UTF-8." in again.conditions[1].message
