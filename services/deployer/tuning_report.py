@@ -58,11 +58,18 @@ def seen_of(job: JsonObject | None, pods: Sequence[Pod], refusal: str = "") -> T
         pods=tuple(pods),
         succeeded=conditions.get("Complete") == "True",
         stopped=conditions.get("Failed") == "True" or bool(ended and is_terminal(ended.exit_code)),
-        failure=(words_of(ended).strip() if ended and ended.exit_code else "")
-        or dig_str(job, "metadata", "annotations", FAILURE),
+        failure=_said(ended) or dig_str(job, "metadata", "annotations", FAILURE),
         refusal=refusal,
         progress=read_result(dig_str(job, "metadata", "annotations", RESULT)),
     )
+
+
+def _said(ended: Terminated | None) -> str:
+    """Why a container ended, in its own words or in the node's; nothing where it ended well."""
+    if ended is None or ended_well(ended):
+        return ""
+    killed = "It took more memory than it may, and was killed." if ended.reason == "OOMKilled" else ""
+    return words_of(ended).strip() or killed
 
 
 def last_end(pods: Sequence[Pod]) -> Terminated | None:

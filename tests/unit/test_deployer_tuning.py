@@ -158,6 +158,11 @@ class TestReport:
         assert told(seen)[ENDED][:2] == (ConditionStatus.FALSE, Reason.CONTAINER_CRASH_LOOP)
         assert "last checkpoint" in (tuning_report(plan_state(tuned()), seen).next_step or "")
 
+    def test_a_container_that_was_killed_for_its_memory_says_so_though_it_could_not(self) -> None:
+        ended: JsonObject = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+        status: JsonObject = {"phase": "Pending", "containerStatuses": [{"name": "tuning", "state": ended}]}
+        assert "more memory than it may" in seen_of({}, (pod("w-x", status=status),)).failure
+
     def test_bad_input_is_not(self) -> None:
         line = json.dumps({"level": "error", "message": "train.csv is not UTF-8."})
         seen = seen_of({}, (state_of("Pending", 65, f"noise\n{line}"),))
