@@ -29,6 +29,8 @@ def columns() -> list[Schema]:
         _column("JobStarted", _of_condition(ConditionType.JOB_STARTED, "status"), priority=_WIDE),
         _column("WorkspaceSucceeded", _of_condition(ConditionType.SUCCEEDED, "status"), priority=_WIDE),
         _column("Nodes", ".status.targetNodeCount", "integer", _WIDE),
+        _column("Step", ".status.tuning.step", "integer", _WIDE),
+        _column("Loss", ".status.tuning.loss", "number", _WIDE),
         _column("Cost/H", ".status.plan.costPerHour", "number", _WIDE),
         _column("Reason", _of_condition(ConditionType.WORKSPACE_READY, "reason"), priority=_WIDE),
         _column("Age", ".metadata.creationTimestamp", "date"),

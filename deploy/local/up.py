@@ -79,7 +79,7 @@ def _binaries(steps: Steps) -> Binaries:
 
 
 def _engine(steps: Steps) -> tuple[EngineEnv, Path]:
-    with steps.step("Engine (vLLM for CPUs)", "about 3 minutes and 2.4 GB the first time") as note:
+    with steps.step("Engine (vLLM for CPUs)", "about 3 minutes and 2.8 GB the first time") as note:
         engine = ensure_engine(note)
     with steps.step("Model (SmolLM2-135M-Instruct)", "about a minute and 0.4 GB the first time") as note:
         return engine, ensure_model(note)

@@ -31,7 +31,8 @@ NEEDS_SOMEONE = frozenset(
         Reason.CONTAINER_OOM_KILLED,
         Reason.WORKLOAD_REFUSED,
         Reason.ADAPTER_NOT_LOADED,
-        Reason.TUNING_NOT_SUPPORTED,
+        Reason.MODEL_NOT_TUNABLE,
+        Reason.JOB_FAILED,
         Reason.WORKSPACE_FAILED,
     }
 )
@@ -74,7 +75,11 @@ ADVICE: Mapping[str, str] = {
     Reason.ADAPTERS_LOADING: "The server reads a changed list within about a minute and loads what is new.",
     Reason.ADAPTER_NOT_LOADED: "The server tries again, with pauses that grow up to 10 minutes. The base model and the "
     "other adapters are served meanwhile.",
-    Reason.TUNING_NOT_SUPPORTED: "Nothing more happens with it.",
+    Reason.MODEL_NOT_TUNABLE: _EDIT,
+    Reason.JOB_PENDING: "Kubernetes starts the pod as soon as its node has joined.",
+    Reason.JOB_RUNNING: "The pod trains; status.tuning tells how far it is.",
+    Reason.JOB_FAILED: "Nothing happens until the Workspace or its ConfigMap is changed, or the Job is deleted: then "
+    "it is run again.",
     Reason.SIMULATED: "Nothing more: it is simulated and never answers.",
     Reason.WORKSPACE_PENDING: "It goes on by itself.",
     Reason.WORKSPACE_FAILED: "Nothing happens until something is changed.",

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from services.chassis.kube.objects import JsonObject, dig_dict, dig_dicts, dig_str
 from services.contracts.messages import WorkspaceState
-from services.contracts.workspace import CONFIG_KEY_INFERENCE, GROUP
+from services.contracts.workspace import CONFIG_KEY_INFERENCE, CONFIG_KEY_TUNING, GROUP
 from services.watcher.validate import find_problem
 from services.watcher.workspace import Workspace, read
 
@@ -21,6 +21,8 @@ LARGEST_FILE = 4 * 2**20
 """Characters that are read of a file; the API server takes no object of more than 1.5 MiB."""
 _APPLIED_NEVER = datetime(2026, 1, 1, tzinfo=UTC)
 """Stands for the time at which the API server would take in the manifest."""
+
+_CONFIG_KEYS = (CONFIG_KEY_INFERENCE, CONFIG_KEY_TUNING)
 
 
 class Manifest(NamedTuple):
@@ -104,7 +106,7 @@ def _manifest(document: JsonObject, configs: Mapping[tuple[str, str], JsonObject
         return Manifest(where, None, problem)
     config = configs.get((namespace, workspace.spec.config)) if workspace.spec.config else {}
     notes = () if config is not None else (_without(workspace.spec.config),)
-    texts = {key: str(text) for key, text in (config or {}).items() if key == CONFIG_KEY_INFERENCE}
+    texts = {key: str(text) for key, text in (config or {}).items() if key in _CONFIG_KEYS}
     state = WorkspaceState(
         namespace=namespace, name=name, uid=workspace.metadata.uid, generation=1, resource_version="",
         spec=workspace.spec, annotations=workspace.metadata.annotations, configs=texts, created_at=_APPLIED_NEVER,

@@ -143,6 +143,7 @@ def _row(candidate: Candidate, *, chosen: bool) -> JsonObject:
         "gpusOfNode": offer.gpus,
         "gpusTaken": candidate.gpus,
         **(_sized(candidate.sizing) if candidate.sizing else {}),
+        **({"tuningMemory": candidate.tuned.memory.to_dict()} if candidate.tuned else {}),
         "costPerHour": candidate.cost_per_hour,
         "spotPerHour": _times(offer.spot_price_per_hour, candidate.nodes),
         "priceNote": offer.price_note,

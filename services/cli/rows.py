@@ -7,6 +7,7 @@ from datetime import datetime
 from services.cli.view.text import age
 from services.cli.workspaces import WorkspaceView, first_failing
 from services.contracts.conditions import ConditionType
+from services.contracts.tuning import TuningProgress
 
 NONE = "<none>"
 _CONDITIONS = (ConditionType.RESOURCE_READY, ConditionType.INFERENCE_READY, ConditionType.WORKSPACE_READY)
@@ -17,7 +18,7 @@ def headers(*, wide: bool, namespaces: bool) -> list[str]:
     """The column titles."""
     names = ["NAMESPACE"] if namespaces else []
     names += ["NAME", "INSTANCE", "RESOURCEREADY", "INFERENCEREADY", "WORKSPACEREADY", "STATE", "AGE"]
-    names += ["JOBSTARTED", "WORKSPACESUCCEEDED", "NODES", "COST/H"] if wide else []
+    names += ["JOBSTARTED", "WORKSPACESUCCEEDED", "NODES", "TUNING", "COST/H"] if wide else []
     return [*names, "ENDPOINT", "MESSAGE"]
 
 
@@ -39,8 +40,19 @@ def _wide_cells(workspace: WorkspaceView) -> list[str]:
     return [
         *(_condition(workspace, kind) for kind in _WIDE_CONDITIONS),
         ",".join(status.worker_nodes) or NONE,
+        tuning(status.tuning),
         NONE if cost is None else f"{cost:.2f}",
     ]
+
+
+def tuning(progress: TuningProgress | None) -> str:
+    """How far tuning has come, in a few words."""
+    if progress is None or progress.step is None:
+        return progress.phase or NONE if progress else NONE
+    parts = [f"{progress.step}/{progress.steps}" if progress.steps else str(progress.step)]
+    parts += [f"loss {progress.loss:.3g}"] if progress.loss is not None else []
+    parts += [f"{progress.seconds_left} s left"] if progress.seconds_left else []
+    return ", ".join(parts)
 
 
 def problem(workspace: WorkspaceView) -> str:

@@ -23,6 +23,7 @@ STEP_TITLES = {
     ConditionType.INFERENCE_READY: "the inference server",
     ConditionType.ADAPTERS_READY: "the adapters",
     ConditionType.JOB_STARTED: "the tuning job",
+    ConditionType.JOB_SUCCEEDED: "the end of the training",
 }
 """The steps in words."""
 

@@ -23,6 +23,7 @@ class ConditionType(StrEnum):
     INFERENCE_READY = "InferenceReady"
     ADAPTERS_READY = "AdaptersReady"
     JOB_STARTED = "JobStarted"
+    JOB_SUCCEEDED = "JobSucceeded"
     DELETING = "WorkspaceDeleting"
     WORKSPACE_READY = "WorkspaceReady"
     SUCCEEDED = "WorkspaceSucceeded"
@@ -37,6 +38,7 @@ STEPS: tuple[ConditionType, ...] = (
     ConditionType.INFERENCE_READY,
     ConditionType.ADAPTERS_READY,
     ConditionType.JOB_STARTED,
+    ConditionType.JOB_SUCCEEDED,
 )
 """The conditions that services report. The first of them that is not True is what a person must be told."""
 
@@ -98,7 +100,12 @@ class Reason(StrEnum):
     ADAPTERS_READY = "AdaptersReady"
     ADAPTERS_LOADING = "AdaptersLoading"
     ADAPTER_NOT_LOADED = "AdapterNotLoaded"
-    TUNING_NOT_SUPPORTED = "TuningNotSupported"
+    JOB_STARTED = "WorkspaceTuningJobStatusStarted"
+    JOB_PENDING = "WorkspaceTuningJobStatusPending"
+    JOB_FAILED = "WorkspaceTuningJobStatusFailed"
+    JOB_RUNNING = "TuningRunning"
+    JOB_SUCCEEDED = "TuningSucceeded"
+    MODEL_NOT_TUNABLE = "ModelNotTunable"
 
     SIMULATED = "Simulated"
     WORKSPACE_SUCCEEDED = "workspaceSucceeded"
@@ -117,6 +124,8 @@ WAITS: frozenset[str] = frozenset(
         Reason.INFERENCE_PENDING,
         Reason.INFERENCE_PENDING_NODES,
         Reason.ADAPTERS_LOADING,
+        Reason.JOB_PENDING,
+        Reason.JOB_RUNNING,
         Reason.DELETING,
     }
 )

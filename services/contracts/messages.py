@@ -17,6 +17,7 @@ from services.contracts.errors import Failure
 from services.contracts.performance import Performance
 from services.contracts.plan import Plan
 from services.contracts.subjects import ServiceName
+from services.contracts.tuning import TuningProgress
 from services.contracts.workspace import WorkspaceSpec
 
 
@@ -165,6 +166,8 @@ class Report(Message):
     endpoint: str | None = None
     performance: Performance | None = None
     """What the engine measured, beside what was planned. Of the deployer only."""
+    tuning: TuningProgress | None = None
+    """How far fine-tuning has come. Of the deployer only."""
     released: bool = False
     next_step: str | None = None
     next_at: datetime | None = None

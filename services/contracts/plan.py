@@ -11,6 +11,7 @@ from services.contracts.adapters import PlannedLora
 from services.contracts.base import Contract
 from services.contracts.errors import FailureCode
 from services.contracts.model_source import ModelSource
+from services.contracts.tuning import PlannedTuning
 
 
 class Workload(StrEnum):
@@ -125,6 +126,7 @@ class Plan(Contract):
     """None: the server has no room for adapters, and the first one starts it anew."""
     load_balancer: bool = False
     prediction: Prediction | None = None
+    tuning: PlannedTuning | None = None
     cost_per_hour: float | None = None
     why: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from services.contracts.errors import Failure
 from services.contracts.messages import Phase
 from services.contracts.performance import Performance
 from services.contracts.plan import Plan
+from services.contracts.tuning import TuningProgress
 
 
 class State(StrEnum):
@@ -37,6 +38,7 @@ class WorkspaceStatus(Contract):
     worker_nodes: tuple[str, ...] = ()
     target_node_count: int | None = None
     performance: Performance | None = None
+    tuning: TuningProgress | None = Field(default=None, description="How far fine-tuning has come.")
     plan: Plan | None = None
     phases: tuple[Phase, ...] = ()
     endpoint: str | None = Field(default=None, description="Where the model answers inside the cluster.")

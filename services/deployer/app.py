@@ -16,6 +16,7 @@ from services.chassis.health import Check
 from services.chassis.keyed_queue import KeyedQueue
 from services.chassis.kube import (
     CONFIGMAPS,
+    JOBS,
     PODS,
     SERVICES,
     STATEFULSETS,
@@ -38,6 +39,7 @@ from services.deployer.deployer import Deployer
 from services.deployer.engine_memory import EngineMemories
 from services.deployer.leftovers import Sight
 from services.deployer.manifests import Images
+from services.deployer.tuning import TuningJobs
 from services.deployer.weights import WeightsSettings
 
 log = logging.getLogger(__name__)
@@ -87,13 +89,14 @@ async def wire(service: Service) -> None:
     memories = EngineMemories(service.metrics.registry, local=settings.local_ports)
     watches = {
         resource: ListWatch(kube, resource, labels=LABEL_WORKSPACE, resync_seconds=settings.resync_seconds)
-        for resource in (PODS, STATEFULSETS, SERVICES, CONFIGMAPS)
+        for resource in (PODS, STATEFULSETS, JOBS, SERVICES, CONFIGMAPS)
     }
 
     def sight() -> Sight:
         return {resource: watch.objects for resource, watch in watches.items()}
 
-    deployer = Deployer(kube, service.bus, images, otlp, memories, sight, local=settings.local_ports)
+    jobs = TuningJobs(kube, local=settings.local_ports)
+    deployer = Deployer(kube, service.bus, images, otlp, memories, sight, jobs, local=settings.local_ports)
     service.bus.handle(
         PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan, workers=DEPLOYING
     )
@@ -125,7 +128,7 @@ class Looker:
     async def _follow(self, resource: Resource, watch: ListWatch) -> None:
         async for change in watch.events():
             gone = isinstance(change, Deleted) and resource != PODS  # missing pods are the StatefulSet's business
-            if isinstance(change, Deleted) or (isinstance(change, Upsert) and resource == PODS):
+            if isinstance(change, Deleted) or (isinstance(change, Upsert) and resource in (PODS, JOBS)):
                 key = (change.ref.namespace or "", dig_str(change.obj, "metadata", "labels", LABEL_WORKSPACE))
                 self._broken |= {key} if gone else set()
                 self._queue.add(key)

@@ -11,6 +11,7 @@ from services.chassis.bus import Bus, Last
 from services.chassis.kube import (
     CONFIGMAPS,
     EVENTS,
+    JOBS,
     PODS,
     SERVICES,
     STATEFULSETS,
@@ -20,7 +21,6 @@ from services.chassis.kube import (
     JsonObject,
     Key,
     KubeClient,
-    KubeError,
     NotFound,
     ObjectRef,
     dig_str,
@@ -37,12 +37,13 @@ from services.deployer.adapter_states import read_adapters, settled
 from services.deployer.adapters import config_map_name
 from services.deployer.diagnose import diagnose
 from services.deployer.engine_memory import EngineMemories
+from services.deployer.last_words import last_words
 from services.deployer.leftovers import Sight, only_waits
 from services.deployer.list_adapters import hurry_list, write_list
 from services.deployer.manifests import Images, render
 from services.deployer.pods import Pod
-from services.deployer.redact import redact
-from services.deployer.report import Observed, refused, released, serving, to_report
+from services.deployer.report import Observed, refused, released, serving, to_report, tuning_report
+from services.deployer.tuning import TuningJobs
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ MEMORY_AGAIN: Final = 5.0
 ADAPTERS_SOON: Final = 3.0
 ADAPTERS_AGAIN: Final = 30.0
 """Seconds between two looks at a server's adapters: while it is busy with them, and later on."""
-LOG_LINES: Final = 8
+PROGRESS_AGAIN: Final = 10.0
 APPLIED_FOR: Final = 60.0
 """Seconds in which objects that were applied are not applied again when their plan is looked at."""
 WORKLOADS_AT_ONCE: Final = 16
@@ -77,6 +78,7 @@ class Deployer:
         otlp_endpoint: str | None,
         memories: EngineMemories | None = None,
         sight: Callable[[], Sight] = dict,
+        jobs: TuningJobs | None = None,
         *,
         local: bool = False,
     ) -> None:
@@ -87,6 +89,7 @@ class Deployer:
         self._memories = memories
         self._local = local
         self._sight = sight
+        self._jobs = jobs or TuningJobs(kube, local=local)
         self._otlp_endpoint = otlp_endpoint
         self._applied: dict[Key, tuple[PlanState, float]] = {}
         self._workloads = asyncio.Semaphore(WORKLOADS_AT_ONCE)
@@ -113,7 +116,7 @@ class Deployer:
         """
         last = await self._last_report(namespace, name)
         state = await self._bus.newest(PlanState, subjects.plan(namespace, name))
-        if state is None or state.plan.workload is Workload.TUNING:
+        if state is None:
             return None
         if state.retired:
             return None if last.message == released(state) else await self._retire(state, last)
@@ -128,9 +131,6 @@ class Deployer:
         if state.retired:
             self._applied.pop(state.key, None)
             return await self._retire(state, last)
-        if state.plan.workload is Workload.TUNING:
-            await self._publish(to_report(state, Observed()), last)
-            return None
         return await self._deploy(state, last)
 
     async def _last_report(self, namespace: str, name: str) -> Last[Report]:
@@ -168,6 +168,8 @@ class Deployer:
     async def _apply(self, state: PlanState) -> bool:
         """First the workload, whose start takes longest, then the Services. False while the name is not free."""
         await self._decide_on_image_volumes(state)
+        if state.plan.workload is Workload.TUNING:
+            return await self._jobs.ensure(state, self._images)
         *services, workload = render(state, self._images, self._otlp_endpoint)
         if not await write_list(self._kube, state, manager=MANAGER, delete=self._delete):
             return False
@@ -214,10 +216,12 @@ class Deployer:
 
     async def _report(self, state: PlanState, last: Last[Report]) -> Again | None:
         pods = await self._pods(state)
+        if state.plan.workload is Workload.TUNING:
+            return await self._report_tuning(state, pods, last)
         missing = len(pods) < state.plan.nodes
         refusal = await self._refusal(state) if missing else ""
         crashed = None if serving(state, pods) else diagnose(pods, state.plan.nodes).crashed
-        words = await self._last_words(state, crashed) if crashed else ""
+        words = await last_words(self._kube, state.namespace, crashed) if crashed else ""
         memory = await self._memories.of(state, pods) if self._memories else None
         await hurry_list(self._kube, state, pods)
         adapters = await read_adapters(state, pods, local=self._local)
@@ -229,10 +233,17 @@ class Deployer:
             return Again(MEMORY_AGAIN)
         return Again(SOON) if missing else None  # a pod that is never created gives no sign
 
+    async def _report_tuning(self, state: PlanState, pods: tuple[Pod, ...], last: Last[Report]) -> Again | None:
+        """Report on the Job; while it runs, its numbers are asked for again and again."""
+        seen = await self._jobs.look(state, pods, "" if pods else await self._refusal(state))
+        await self._publish(tuning_report(state, seen), last)
+        return None if seen.succeeded or seen.stopped else Again(PROGRESS_AGAIN if pods else SOON)
+
     async def _refusal(self, state: PlanState) -> str:
-        """Why Kubernetes does not create pods for the StatefulSet, in its own words; nothing if it does."""
-        about = f"involvedObject.kind={STATEFULSETS.kind},involvedObject.name={state.name},reason=FailedCreate"
-        stateful_set = await self._owned(ObjectRef(STATEFULSETS, state.name, state.namespace), state.uid)
+        """Why Kubernetes does not create pods for the workload, in its own words; nothing if it does."""
+        kind = JOBS if state.plan.workload is Workload.TUNING else STATEFULSETS
+        about = f"involvedObject.kind={kind.kind},involvedObject.name={state.name},reason=FailedCreate"
+        stateful_set = await self._owned(ObjectRef(kind, state.name, state.namespace), state.uid)
         found = await self._kube.list(EVENTS, namespace=state.namespace, fields=about)
         uid = dig_str(stateful_set, "metadata", "uid")
         told = [event for event in found.items if uid and dig_str(event, "involvedObject", "uid") == uid]
@@ -244,24 +255,13 @@ class Deployer:
         found = await self._kube.list(PODS, namespace=state.namespace, labels=selector)
         return tuple(Pod.model_validate(obj) for obj in found.items)
 
-    async def _last_words(self, state: PlanState, pod: str) -> str:
-        """The last lines that a crashed container logged; nothing where they cannot be had."""
-        for previous in (True, False):
-            try:
-                text = await self._kube.logs(state.namespace, pod, tail_lines=LOG_LINES, previous=previous)
-            except (KubeError, TimeoutError) as error:
-                log.debug("no logs of %s: %s", pod, error)
-            else:
-                if text.strip():
-                    return redact(text.strip())[-1500:]
-        return ""
-
     async def _retire(self, state: PlanState, last: Last[Report]) -> Again | None:
         """Take everything down; released once no pod is left, so that nodes go after what runs on them."""
         if only_waits(self._sight(), state):
             return Again(GOING_AGAIN)  # the watches tell when it has gone
         for resource, name in (
             (STATEFULSETS, state.name),
+            (JOBS, state.name),
             (SERVICES, state.name),
             (SERVICES, f"{state.name}-headless"),
             (CONFIGMAPS, config_map_name(state.name)),

@@ -93,7 +93,7 @@ def _of_container(pod: Pod, status: ContainerStatus) -> Diagnosis | None:
     if ended and ended.reason == "OOMKilled" and not status.ready:
         return Diagnosis(
             reason=Reason.CONTAINER_OOM_KILLED,
-            message=f"{where} ran out of memory and was killed ({status.restart_count} restarts).{_words(ended)}",
+            message=f"{where} ran out of memory and was killed ({status.restart_count} restarts).{words_of(ended)}",
             next_step="It is started again. If it happens again, choose a larger instance type.",
             crashed=pod.metadata.name,
         )
@@ -118,7 +118,7 @@ def _crash(where: str, pod: Pod, status: ContainerStatus) -> Diagnosis | None:
     if ended and ended.exit_code and status.name == INIT_CONTAINER and not status.ready:
         return Diagnosis(
             reason=Reason.MODEL_NOT_FETCHED,
-            message=f"The model's files could not be had for pod {pod.metadata.name}.{_words(ended)}",
+            message=f"The model's files could not be had for pod {pod.metadata.name}.{words_of(ended)}",
             next_step="It is tried again, with growing pauses of up to 5 minutes; what has come by then is kept.",
         )
     looping = status.state.waiting and status.state.waiting.reason == "CrashLoopBackOff"
@@ -126,13 +126,13 @@ def _crash(where: str, pod: Pod, status: ContainerStatus) -> Diagnosis | None:
         return None
     return Diagnosis(
         reason=Reason.CONTAINER_CRASH_LOOP,
-        message=f"{where} ended with exit code {ended.exit_code} ({status.restart_count} restarts).{_words(ended)}",
+        message=f"{where} ended with exit code {ended.exit_code} ({status.restart_count} restarts).{words_of(ended)}",
         next_step="It is started again, with growing pauses of up to 5 minutes.",
         crashed=pod.metadata.name,
     )
 
 
-def _words(ended: Terminated) -> str:
+def words_of(ended: Terminated) -> str:
     """What the container itself left as its last message, after a space.
 
     Where that is the end of its log and the last line is one of ours, it is that line's own words.

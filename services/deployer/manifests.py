@@ -59,7 +59,7 @@ def adapters_config_map(state: PlanState) -> JsonObject | None:
     text = adapter_list(state)
     if text is None:
         return None
-    metadata = _metadata(state, config_map_name(state.name))
+    metadata = object_metadata(state, config_map_name(state.name))
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {FILE: text}}
 
 
@@ -68,7 +68,8 @@ def labels(state: PlanState) -> dict[str, str]:
     return {LABEL_WORKSPACE: state.name, LABEL_OWNER_UID: state.uid, "app.kubernetes.io/managed-by": "kaitobus"}
 
 
-def _metadata(state: PlanState, name: str) -> JsonObject:
+def object_metadata(state: PlanState, name: str) -> JsonObject:
+    """Names, labels and the Workspace as the owner, for an object of the plan."""
     return {
         "name": name,
         "namespace": state.namespace,
@@ -96,7 +97,7 @@ def _service(state: PlanState) -> JsonObject:
         "selector": {LABEL_WORKSPACE: state.name, "statefulset.kubernetes.io/pod-name": f"{state.name}-0"},
         "ports": ports,
     }
-    return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(state, state.name), "spec": spec}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": object_metadata(state, state.name), "spec": spec}
 
 
 def _headless(state: PlanState) -> JsonObject:
@@ -107,14 +108,19 @@ def _headless(state: PlanState) -> JsonObject:
         "selector": {LABEL_WORKSPACE: state.name},
         "ports": [{"name": "torch", "port": TORCH_PORT, "targetPort": TORCH_PORT, "protocol": "TCP"}],
     }
-    return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(state, f"{state.name}-headless"), "spec": spec}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": object_metadata(state, f"{state.name}-headless"),
+        "spec": spec,
+    }
 
 
 def _stateful_set(state: PlanState, images: Images, otlp_endpoint: str | None) -> JsonObject:
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
-        "metadata": _metadata(state, state.name),
+        "metadata": object_metadata(state, state.name),
         "spec": {
             "replicas": state.plan.nodes,
             "serviceName": f"{state.name}-headless",
@@ -127,11 +133,16 @@ def _stateful_set(state: PlanState, images: Images, otlp_endpoint: str | None) -
 
 def _pod_template(state: PlanState, images: Images, otlp_endpoint: str | None) -> JsonObject:
     """The pod: the user's own template or vLLM; pinned to the labels that the nodes carry or will carry."""
-    plan = state.plan
-    own = plan.template or {}
+    own = state.plan.template or {}
     metadata, spec = _object(own.get("metadata")), _object(own.get("spec"))
     if not own:
         spec = _inference_pod(state, images, otlp_endpoint)
+    return pinned(state, metadata, spec)
+
+
+def pinned(state: PlanState, metadata: JsonObject, spec: JsonObject) -> JsonObject:
+    """A pod as a template that runs on the plan's nodes, and is found again by our labels."""
+    plan = state.plan
     own_tolerations = spec.get("tolerations")
     return {
         "metadata": {**metadata, "labels": {**_object(metadata.get("labels")), **labels(state)}},
@@ -210,7 +221,7 @@ def _container(
         "args": arguments(model, engine, otlp_endpoint),
         "env": environment(state, model, engine, images.hub, otlp_endpoint, images.urls),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        "resources": _resources(state.plan),
+        "resources": pod_resources(state.plan),
         "volumeMounts": [
             {"name": "dshm", "mountPath": "/dev/shm"},  # noqa: S108 - the mount point that NCCL expects
             {"name": "weights", "mountPath": WEIGHTS},
@@ -221,7 +232,7 @@ def _container(
     }
 
 
-def _resources(plan: Plan) -> JsonObject:
+def pod_resources(plan: Plan) -> JsonObject:
     """GPUs as limit and request; memory and CPU only where there is no GPU and the plan names them."""
     if plan.pod.gpus:
         return {"limits": {"nvidia.com/gpu": str(plan.pod.gpus)}, "requests": {"nvidia.com/gpu": str(plan.pod.gpus)}}

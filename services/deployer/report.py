@@ -14,11 +14,7 @@ from services.deployer.adapter_states import AdapterStates, adapters_condition
 from services.deployer.diagnose import Diagnosis, diagnose
 from services.deployer.phases import phases
 from services.deployer.pods import Pod
-
-TUNING_NOT_SUPPORTED = (
-    "This version plans fine-tuning but does not run it: no Job was created. "
-    "Delete the Workspace, or keep it until a version that tunes is installed."
-)
+from services.deployer.tuning_report import TuningSeen, told_of
 
 
 class Observed(Contract):
@@ -33,9 +29,6 @@ class Observed(Contract):
 
 def to_report(state: PlanState, observed: Observed) -> Report:
     """The report on a plan that is to be deployed."""
-    if state.plan.workload is Workload.TUNING:
-        condition = false(ConditionType.JOB_STARTED, Reason.TUNING_NOT_SUPPORTED, TUNING_NOT_SUPPORTED)
-        return _report(state, (condition,), next_step="Nothing happens until the Workspace is deleted or changed.")
     ready = serving(state, observed.pods)
     diagnosis = None if ready else diagnose(observed.pods, state.plan.nodes, observed.refusal)
     adapters = adapters_condition(state, observed.adapters, serving=ready)
@@ -47,6 +40,13 @@ def to_report(state: PlanState, observed: Observed) -> Report:
         endpoint=endpoint(state) if ready and not state.plan.simulated else None,
         performance=observed.performance if ready else None,
     )
+
+
+def tuning_report(state: PlanState, seen: TuningSeen) -> Report:
+    """The report on a plan that tunes."""
+    told = told_of(state, seen)
+    report = _report(state, told.conditions, pods=seen.pods, next_step=told.next_step)
+    return report.model_copy(update={"tuning": told.progress})
 
 
 def serving(state: PlanState, pods: Sequence[Pod]) -> bool:

@@ -5,36 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from services.contracts.base import Contract
 from services.contracts.offers import Offer, Offers
 from services.contracts.plan import SetAside
 from services.scheduler.facts import ModelFacts
 from services.scheduler.sized import sized
-from services.scheduler.sizing import DoesNotFit, Machine, Sizing, Wish
+from services.scheduler.sizing import DoesNotFit, Machine, Sizing
+from services.scheduler.sizing_tuning import TuningSize, size_tuning
+from services.scheduler.wanted import Wanted as Wanted
+from services.tuning.sections import TuningConfig
 
 OLDEST_CAPABILITY = 8.0
 """GPUs below this CUDA compute capability lack bfloat16; they are used only where the user names them."""
 
 CPU_WEIGHTS_GIB = 4
 """The largest model that is put on a machine without a GPU unless the user asks for it."""
-
-
-class Wanted(Contract):
-    """What the user asks for. `model` is None for a pod of the user's own, which is not sized.
-
-    `held` are the provider and the size of the machines that the workspace has already. `spot` are the providers that
-    the user asks for spot machines. `whole_node` is for those who want no neighbour on a node that can be shared.
-    """
-
-    model: ModelFacts | None
-    wish: Wish = Wish()
-    instance_type: str | None = None
-    nodes: int = 1
-    provider: str | None = None
-    tuning: bool = False
-    held: tuple[str, str] | None = None
-    spot: frozenset[str] = frozenset()
-    whole_node: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,10 +35,14 @@ class Candidate:
     """Whether it leaves the GPUs that it does not need to others."""
     why: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    tuned: TuningSize | None = None
+    """What it takes to tune the model; then there is no `sizing`."""
 
     @property
     def gpus(self) -> int:
         """GPUs that are taken on each node."""
+        if self.tuned:
+            return self.tuned.gpus_per_node
         return self.sizing.gpus_per_node if self.sizing else self.offer.gpus
 
     @property
@@ -162,6 +150,8 @@ def try_offer(wanted: Wanted, provider: Offers, offer: Offer) -> Candidate | Mis
     if because := _too_slow(wanted, offer):
         return Misfit(provider.provider, offer, because)
     shares = offer.shared and not wanted.whole_node
+    if wanted.tuning is not None:
+        return _tuned(wanted, wanted.model, wanted.tuning, provider, offer, shares=shares)
     sizing = _on_a_part(wanted, provider, offer) if shares else _size(wanted, offer, offer.gpus)
     if isinstance(sizing, DoesNotFit):
         return Misfit(provider.provider, offer, sizing.reason)
@@ -175,12 +165,42 @@ def try_offer(wanted: Wanted, provider: Offers, offer: Offer) -> Candidate | Mis
         provider.provider,
         provider.simulated,
         offer,
-        nodes=1 if wanted.tuning else sizing.nodes,
+        nodes=sizing.nodes,
         sizing=sizing,
         price_per_hour=price,
         shares=shares,
         why=(_fits(wanted.model, offer, sizing), *_neighbours(offer, sizing, shares=shares)),
         warnings=(*sizing.warnings, *_warnings(wanted, offer, sizing.nodes), *unsure),
+    )
+
+
+def _tuned(
+    wanted: Wanted, model: ModelFacts, config: TuningConfig, provider: Offers, offer: Offer, *, shares: bool
+) -> Candidate | Misfit:
+    """On one node: with all its GPUs, each on its own part of the data; with one where others may use the rest."""
+    gpus = min(1, offer.gpus) if shares else offer.gpus
+    holds = wanted.held == (provider.provider, offer.instance_type)
+    if shares and offer.free_gpus == 0 and not holds:
+        return Misfit(provider.provider, offer, f"All GPUs of the nodes of {offer.instance_type} are taken.")
+    size = size_tuning(model, _machine(offer, gpus), config)
+    if isinstance(size, DoesNotFit):
+        return Misfit(provider.provider, offer, size.reason)
+    price, unsure = _price(wanted, provider, offer)
+    where = f"of {'each of ' if gpus > 1 else ''}{gpus} x {offer.gpu_model}" if gpus else "of memory, and no GPU"
+    why = (
+        f"Tuning {model.name} takes {size.memory_gib:.1f} GiB {where}, with {size.batch} x {size.length} tokens a step."
+    )
+    return Candidate(
+        provider.provider,
+        provider.simulated,
+        offer,
+        nodes=1,
+        sizing=None,
+        price_per_hour=price,
+        shares=shares,
+        why=(why,),
+        warnings=(*_warnings(wanted, offer, 1), *unsure),
+        tuned=size,
     )
 
 

@@ -79,6 +79,8 @@ def stands(state: WorkspaceState, plan: Plan | None, reports: Sequence[Report]) 
     """
     if plan is None or plan.inputs != digest(state) or (plan.lora is None and named_adapters(state)):
         return False
+    if plan.workload is Workload.TUNING and plan.tuning is None:
+        return False  # of a version that did not tune
     return state.spec.resource.instance_type is not None or spent(plan, reports) is None
 
 
@@ -143,16 +145,6 @@ def _planned(plan: Plan) -> Decision:
     nodes = "1 node" if plan.nodes == 1 else f"{plan.nodes} nodes"
     text = f"{simulated}{nodes} of {plan.instance_type} from provider {plan.provider}. {' '.join(plan.reasons)}"
     warnings = f" Warning: {' '.join(plan.warnings)}" if plan.warnings else ""
-    if plan.workload is Workload.TUNING and not plan.simulated:
-        return Decision(
-            plan=None,
-            condition=false(
-                ConditionType.PLAN_READY,
-                Reason.TUNING_NOT_SUPPORTED,
-                f"It would take {text}{warnings} This version does not run fine-tuning, so no node is bought for it.",
-            ),
-            next_step="Nothing happens until the Workspace is deleted or changed.",
-        )
     return Decision(plan=plan, condition=true(ConditionType.PLAN_READY, Reason.PLANNED, f"{text}{warnings}"))
 
 

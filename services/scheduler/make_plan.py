@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import TypeAdapter
+
 from services.contracts.base import Contract
 from services.contracts.conditions import Reason
 from services.contracts.messages import WorkspaceState
@@ -20,6 +22,7 @@ from services.contracts.plan import (
     SetAside,
     Workload,
 )
+from services.contracts.tuning import PlannedTuning
 from services.contracts.workspace import (
     ANNOTATION_ENABLE_LB,
     ANNOTATION_PROVIDER,
@@ -27,6 +30,7 @@ from services.contracts.workspace import (
     LABEL_WORKSPACE,
     LABEL_WORKSPACE_NAMESPACE,
     LabelSelector,
+    Schemaless,
     share_label,
 )
 from services.scheduler.candidates import Candidate, Wanted
@@ -41,7 +45,10 @@ from services.scheduler.lora import named_adapters, plan_lora
 from services.scheduler.refusal import Refusal
 from services.scheduler.runtimes import BadRuntime, check_model, read_runtime, transformers_wish
 from services.scheduler.sizing import Wish
+from services.scheduler.tuning_config import not_tunable, tuning_of
 from services.scheduler.wishes import read_wish
+from services.tuning.read import unused
+from services.tuning.sections import TuningConfig
 
 GPU_TAINT = "sku=gpu:NoSchedule"
 MOST_NODES = 64
@@ -56,6 +63,7 @@ class Subject(Contract):
     model: ModelFacts | None = None
     config: EngineConfig = EngineConfig()
     wish: Wish = Wish()
+    tuning: TuningConfig | None = None
 
 
 def make_plan(
@@ -93,7 +101,7 @@ def wanted_of(state: WorkspaceState, subject: Subject, offers: Sequence[Offers],
         instance_type=resource.instance_type,
         nodes=resource.count or 1,
         provider=state.annotations.get(ANNOTATION_PROVIDER),
-        tuning=state.spec.tuning is not None,
+        tuning=subject.tuning,
         held=(held.provider, held.instance_type) if held else None,
         spot=frozenset(o.provider for o in offers if asks_for_spot(state, o.provider)),
         whole_node=_is_on(state, ANNOTATION_WHOLE_NODE),
@@ -117,6 +125,8 @@ def subject_of(
         return found
     if not isinstance(found, ModelFacts):
         return Refusal(reason=Reason.UNKNOWN_PRESET, message=found.message)
+    if state.spec.tuning and (refusal := not_tunable(found)):
+        return refusal
     try:
         return _served(state, found)
     except BadConfig as error:
@@ -129,7 +139,8 @@ def _served(state: WorkspaceState, model: ModelFacts) -> Subject:
     """The model with the settings that the user gave. Raises BadConfig and BadRuntime."""
     if state.spec.tuning:
         check_model(model, Runtime.VLLM)
-        return Subject(model=model, wish=read_wish(EngineConfig(), state.annotations, 0))
+        wish = read_wish(EngineConfig(), state.annotations, 0)
+        return Subject(model=model, wish=wish, tuning=tuning_of(state))
     runtime, config, adapters = read_runtime(state.annotations), read_config(state.configs), len(named_adapters(state))
     check_model(model, runtime)
     wish = read_wish(config, state.annotations, adapters)
@@ -150,7 +161,7 @@ def _own_pod(state: WorkspaceState) -> Subject | Refusal:
 
 
 def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate, held: Plan | None) -> Plan:
-    spec, sizing, offer = state.spec, chosen.sizing, chosen.offer
+    spec, offer = state.spec, chosen.offer
     workload = _workload(state)
     labels = _labels(spec.resource.label_selector)
     ours = {LABEL_WORKSPACE: state.name, LABEL_WORKSPACE_NAMESPACE: state.namespace}
@@ -171,7 +182,7 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate, held: Plan
         template=dict(spec.inference.template) if spec.inference and spec.inference.template else None,
         pod=PodResources(
             gpus=chosen.gpus,
-            memory_gib=sizing.memory_gib if sizing and not offer.gpus else None,
+            memory_gib=_host_gib(chosen),
         ),
         shares_node=chosen.shares,
         node_labels=labels | ours,
@@ -181,15 +192,35 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate, held: Plan
         lora=plan_lora(state, model, subject.wish, held) if model and workload is Workload.INFERENCE else None,
         load_balancer=_is_on(state, ANNOTATION_ENABLE_LB),
         prediction=_prediction(chosen),
+        tuning=_tuning(state, subject, chosen),
         cost_per_hour=chosen.cost_per_hour,
         why=(*chosen.why, *_source_words(planned)),
-        warnings=chosen.warnings,
+        warnings=(*chosen.warnings, *(unused(subject.tuning) if subject.tuning else ())),
         fixed=Fixed(
             instance_type=spec.resource.instance_type,
             labels=labels,
             preset=spec.preset.name.lower() if spec.preset else None,
             workload=workload,
         ),
+    )
+
+
+def _host_gib(chosen: Candidate) -> float | None:
+    """The memory that a pod asks for: only where there is no GPU, since else the node is its own."""
+    sized = chosen.sizing or chosen.tuned
+    return sized.memory_gib if sized and not chosen.offer.gpus else None
+
+
+def _tuning(state: WorkspaceState, subject: Subject, chosen: Candidate) -> PlannedTuning | None:
+    wanted = state.spec.tuning
+    if wanted is None or subject.tuning is None or chosen.tuned is None:
+        return None
+    return PlannedTuning(
+        method=wanted.method.lower(),
+        config=TypeAdapter(Schemaless).validate_python(subject.tuning.to_sections()),
+        input=wanted.input,
+        output=wanted.output,
+        memory=chosen.tuned.memory,
     )
 
 

@@ -26,6 +26,7 @@ from services.contracts.performance import Performance
 from services.contracts.plan import Plan, Workload
 from services.contracts.status import State, WorkspaceStatus
 from services.contracts.subjects import ServiceName
+from services.contracts.tuning import TuningProgress
 from services.watcher.validate import Problem
 from services.watcher.workspace import Workspace
 
@@ -61,9 +62,10 @@ def next_status(workspace: Workspace, seen: Seen, now: datetime) -> WorkspaceSta
         update={
             "observed_generation": meta.generation,
             "conditions": conditions,
-            "state": _state(meta.deleting, plan, summary, old.state),
+            "state": _state(meta.deleting, plan, steps, summary, old.state),
             "instance": _instance(workspace, plan),
             "performance": _performance(old, deployer, plan),
+            "tuning": _tuning(old, deployer, plan),
             "worker_nodes": tuple(n.name for n in provisioner.nodes if n.ready) if provisioner else old.worker_nodes,
             "target_node_count": plan.nodes if plan else old.target_node_count,
             "plan": plan,
@@ -87,7 +89,7 @@ def expected(workspace: Workspace, plan: Plan | None) -> tuple[ConditionType, ..
     )
     tuning = plan.workload is Workload.TUNING if plan else bool(workspace.spec and workspace.spec.tuning)
     if tuning:
-        return (*nodes, ConditionType.JOB_STARTED)
+        return (*nodes, ConditionType.JOB_STARTED, ConditionType.JOB_SUCCEEDED)
     adapters = bool(plan and plan.lora and plan.lora.adapters)
     return (*nodes, ConditionType.INFERENCE_READY, *([ConditionType.ADAPTERS_READY] if adapters else ()))
 
@@ -163,7 +165,7 @@ def _summary(workspace: Workspace, plan: Plan | None, steps: Sequence[Condition]
         text = "Being taken down: first the workload, then the nodes."
         down = [false(type_, Reason.DELETING, text) for type_ in SUMMARIES]
         return [true(ConditionType.DELETING, Reason.DELETING, text), *down]
-    failing = first_failing(steps)
+    failing = None if _is_tuned(steps) else first_failing(steps)
     if failing is not None:
         return [
             Condition(type=t, status=ConditionStatus.FALSE, reason=failing.reason, message=failing.message)
@@ -173,6 +175,11 @@ def _summary(workspace: Workspace, plan: Plan | None, steps: Sequence[Condition]
         text = "Simulated: all steps were rehearsed. No machine and no model stand behind this Workspace."
         return [true(type_, Reason.SIMULATED, text) for type_ in SUMMARIES]
     return [true(type_, Reason.WORKSPACE_SUCCEEDED, "") for type_ in SUMMARIES]
+
+
+def _is_tuned(steps: Sequence[Condition]) -> bool:
+    """Whether the adapter is there: then it does not matter any more what becomes of the nodes."""
+    return any(c.type is ConditionType.JOB_SUCCEEDED and c.is_true for c in steps)
 
 
 def _as_of(steps: Sequence[StatusCondition], generation: int) -> int:
@@ -194,16 +201,37 @@ def _dated_one(old: StatusCondition | None, wanted: StatusCondition) -> StatusCo
     return wanted.model_copy(update={"last_transition_time": old.last_transition_time})
 
 
-def _state(deleting: bool, plan: Plan | None, summary: Sequence[Condition], old: State | None) -> State:
+def _state(
+    deleting: bool, plan: Plan | None, steps: Sequence[Condition], summary: Sequence[Condition], old: State | None
+) -> State:
     """The STATE column. Once a model has served, it is NotReady rather than Pending when it does not."""
     if deleting:
         return State.DELETING
     done = all(condition.is_true for condition in summary)
     if plan is not None and plan.simulated:
         return State.SIMULATED
+    if plan is not None and plan.workload is Workload.TUNING:
+        return State.SUCCEEDED if done else _tuning_state(steps)
     if done:
-        return State.SUCCEEDED if plan and plan.workload is Workload.TUNING else State.READY
+        return State.READY
     return State.NOT_READY if old in (State.READY, State.NOT_READY) else State.PENDING
+
+
+def _tuning_state(steps: Sequence[Condition]) -> State:
+    """Of a workspace that tunes and is not done."""
+    known = {condition.type: condition for condition in steps}
+    ended, started = known.get(ConditionType.JOB_SUCCEEDED), known.get(ConditionType.JOB_STARTED)
+    if ended is not None and ended.reason == Reason.JOB_FAILED:
+        return State.FAILED
+    return State.RUNNING if started is not None and started.is_true else State.PENDING
+
+
+def _tuning(old: WorkspaceStatus, deployer: Report | None, plan: Plan | None) -> TuningProgress | None:
+    """How far tuning has come under the present plan."""
+    if deployer is not None and deployer.tuning is not None:
+        return deployer.tuning
+    same = old.plan is not None and plan is not None and old.plan.revision == plan.revision
+    return old.tuning if same else None
 
 
 def _performance(old: WorkspaceStatus, deployer: Report | None, plan: Plan | None) -> Performance | None:
@@ -234,6 +262,8 @@ def _next_step(
     if problem is not None:
         return "It is looked at again when the Workspace, or what it names, changes."
     failing = first_failing(steps)
+    if _is_tuned(steps):
+        return next((r.next_step for r in reports if r.service is ServiceName.DEPLOYER), old.next_step)
     if failing is None:
         return None
     for report in reports:

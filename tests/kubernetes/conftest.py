@@ -1,6 +1,7 @@
 """A real Kubernetes control plane for the whole session, on free ports, in a folder of its own."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -89,12 +90,14 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
 async def established(kubectl: Kubectl, *crds: str) -> None:
     """Wait until the API server serves what the definitions name.
 
-    `kubectl wait` gives up at once when it is faster than the first condition: the server writes `conditions: null`.
+    `kubectl wait` gives up at once when it is faster than the first condition: the server writes `conditions: null`,
+    and a JSON path with a filter does not read that either.
     """
-    query = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
     for crd in crds:
 
         async def answer(crd: str = crd) -> bool:
-            return await kubectl("get", "crd", crd, "-o", query) == "True"
+            found = json.loads(await kubectl("get", "crd", crd, "-o", "json"))
+            told = {c["type"]: c["status"] for c in found.get("status", {}).get("conditions") or ()}
+            return told.get("Established") == "True"
 
         await until(answer, 60, f"CRD {crd}")

@@ -27,6 +27,8 @@ from services.contracts.plan import (
     Workload,
 )
 from services.contracts.status import State, WorkspaceStatus
+from services.contracts.tuning import PlannedTuning, TuningMemory, TuningProgress
+from services.contracts.workspace import DataDestination, DataSource, Schemaless
 from tests.kubernetes.conftest import Kubectl
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -60,11 +62,14 @@ def condition(type_: ConditionType, status: ConditionStatus = ConditionStatus.TR
     )
 
 
+def volume() -> Schemaless:
+    return {"persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
+
+
 def full_source() -> ModelSource:
     """A source in which nothing is left out, though none has all of it."""
-    volume = {"persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
     return ModelSource(
-        image="registry/model:1", pull_secrets=("pull",), volume=volume, path="phi", folder="/models/phi"
+        image="registry/model:1", pull_secrets=("pull",), volume=volume(), path="phi", folder="/models/phi"
     )
 
 
@@ -113,6 +118,17 @@ def full_plan() -> Plan:
         lora=full_lora(),
         load_balancer=True,
         prediction=Prediction(weights_gib=14.96, activation_gib=1.5, kv_cache_gib=7, kv_tokens=1234, total_gib=23.46),
+        tuning=PlannedTuning(
+            method="qlora",
+            config={"LoraConfig": {"r": 16, "target_modules": ["q_proj"]}},
+            input=DataSource(
+                name="data", urls=("https://a/b",), volume_source=volume(), image="r/d:1", image_pull_secrets=("pull",)
+            ),
+            output=DataDestination(volume_source=volume(), image="r/a:1", image_push_secret="push"),
+            memory=TuningMemory(
+                weights_gib=14.9, adapter_gib=0.2, activation_gib=3.5, overhead_gib=1.2, total_gib=73.6
+            ),
+        ),
         cost_per_hour=3.06,
         why=("It fits.",),
         warnings=("It is old.",),
@@ -136,6 +152,19 @@ def full_status() -> WorkspaceStatus:
         target_node_count=2,
         performance=Performance(
             metrics={"speed": Metric(description="d", value="1", unit="tokens/s", config={"batch": "8"})}
+        ),
+        tuning=TuningProgress(
+            phase="training",
+            step=5,
+            steps=10,
+            resumed_from=4,
+            loss=0.5,
+            eval_loss=0.6,
+            tokens_per_second=99.5,
+            seconds_left=12,
+            adapter_digest="sha256:0",
+            reference="r/a@sha256:0",
+            folder="w",
         ),
         plan=full_plan(),
         phases=(Phase(name="planned", started_at=AT, finished_at=AT, detail="in one go"),),

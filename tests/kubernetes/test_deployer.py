@@ -27,7 +27,7 @@ from services.chassis.kube import (
 from services.chassis.metrics import Metrics
 from services.chassis.topology import Topology
 from services.contracts import subjects
-from services.contracts.conditions import ConditionType, Reason
+from services.contracts.conditions import Reason
 from services.contracts.messages import PlanState, Report
 from services.contracts.plan import Plan, PodResources, Workload
 from services.contracts.subjects import ServiceName
@@ -311,15 +311,6 @@ async def test_what_a_new_plan_leaves_out_goes_and_what_others_added_stays(
 
         await eventually(has_only_b)
         assert dig(await planner.stateful_set(), "metadata", "annotations", "theirs") == "kept"
-
-
-async def test_tuning_makes_no_object_and_says_so(planner: Planner, nats_server: NatsServer) -> None:
-    async with running("deployer", wire, nats_server):
-        await planner.publish(plan(workload=Workload.TUNING))
-        report = await eventually(lambda: planner.reported(Reason.TUNING_NOT_SUPPORTED))
-        assert report is not None
-        assert report.conditions[0].type is ConditionType.JOB_STARTED
-        assert await planner.stateful_set() is None
 
 
 async def test_an_earlier_workspaces_workload_makes_room_for_that_of_a_namesake(

@@ -13,7 +13,7 @@ import pytest_asyncio
 import yaml
 
 from deploy.local.controlplane import ControlPlane
-from services.chassis.kube import CONFIGMAPS, NODES, SERVICES, STATEFULSETS, ObjectRef, dig_dict, dig_str
+from services.chassis.kube import CONFIGMAPS, JOBS, NODES, SERVICES, STATEFULSETS, ObjectRef, dig_dict, dig_str
 from services.contracts.conditions import ConditionType, Reason
 from services.contracts.status import State, WorkspaceStatus
 from services.contracts.workspace import LABEL_SIMULATED, LABEL_WORKSPACE_NAMESPACE
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = {path.stem: path for path in (ROOT / "examples").glob("*.yaml")}
 SOURCES = {path.stem: path for path in (ROOT / "tests" / "data" / "source-examples").glob("*.yaml")}
 
-WITH_ADAPTERS = ("05-adapters", "phi-3-adapters")
+WITH_ADAPTERS = ("05-adapters", "07-tuned", "phi-3-adapters")
 SERVED = ("01-smollm2", "02-phi-3-simulated", "03-llama-by-price", "04-engine-settings", "phi-3", *WITH_ADAPTERS)
 TUNED = ("06-tuning", "phi-3-tuning", "phi-3-adapters-tuning")
 
@@ -146,9 +146,11 @@ async def test_adapters_get_room_in_the_engine_and_a_list_that_the_pod_mounts(ap
 
 
 @pytest.mark.parametrize("applied", TUNED, indirect=True)
-async def test_tuning_is_planned_and_a_condition_says_that_it_is_not_run(applied: Applied) -> None:
-    status = await applied.until_condition(ConditionType.WORKSPACE_READY, Reason.TUNING_NOT_SUPPORTED)
-    top = status.condition(ConditionType.WORKSPACE_READY)
-    assert top is not None
-    assert "does not run" in top.message
+async def test_tuning_is_rehearsed_to_the_end_as_a_job_and_says_simulated(applied: Applied) -> None:
+    status = await applied.until_condition(ConditionType.WORKSPACE_READY, Reason.SIMULATED)
+    assert status.state is State.SIMULATED
+    assert status.tuning is None
+    assert status.is_true(ConditionType.JOB_SUCCEEDED)
+    made = await applied.stack.kube.get(ObjectRef(JOBS, applied.name, applied.namespace))
+    assert "kaitobus-tune" in str(dig_dict(made, "spec", "template", "spec"))
     assert await applied.stack.kube.get(ObjectRef(STATEFULSETS, applied.name, applied.namespace)) is None

@@ -50,6 +50,14 @@ def test_the_table_shows_the_candidates_marks_the_chosen_one_and_says_why() -> N
     assert "as of 2026-11-23" in result.stdout
 
 
+def test_tuning_is_planned_with_the_settings_that_stand_beside_it() -> None:
+    (answer,) = planned("--cloud", "azure", stdin=(EXAMPLES / "06-tuning.yaml").read_text())
+    candidates = answer["candidates"]
+    assert isinstance(candidates, list)
+    assert candidates[0]["tuningMemory"]["weightsGib"] > 0.2
+    assert "with 2 x 64 tokens a step" in json.dumps(answer["plan"])
+
+
 def test_json_has_every_number_of_every_candidate() -> None:
     (answer,) = planned("--cloud", "azure", stdin=manifest())
     candidates = answer["candidates"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from services.cli.rows import headers, row
+from services.cli.rows import NONE, headers, row, tuning
 from services.cli.view.text import age, columns, seconds
 from services.cli.workspaces import WorkspaceView, read_workspace
 from services.contracts.conditions import ConditionType, Reason
+from services.contracts.tuning import TuningProgress
 from tests.unit.cli_samples import T0, at, condition, plan, view
 
 READY = view(
@@ -94,3 +95,9 @@ def test_durations_have_the_digits_that_matter(duration: float, text: str) -> No
 
 def test_columns_are_aligned_without_blanks_at_the_end() -> None:
     assert columns(["A", "LONG"], [["xyz", "1"], ["x", ""]]) == ["A     LONG", "xyz   1", "x"]
+
+
+def test_how_far_tuning_is_fits_a_cell() -> None:
+    assert tuning(None) == NONE
+    assert tuning(TuningProgress(phase="fetching the data")) == "fetching the data"
+    assert tuning(TuningProgress(step=5, steps=10, loss=0.51234, seconds_left=30)) == "5/10, loss 0.512, 30 s left"

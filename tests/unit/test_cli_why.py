@@ -18,6 +18,8 @@ REACHED = {
     Reason.RESOURCE_READY,
     Reason.INFERENCE_READY,
     Reason.ADAPTERS_READY,
+    Reason.JOB_STARTED,
+    Reason.JOB_SUCCEEDED,
     Reason.WORKSPACE_SUCCEEDED,
 }
 """Reasons of steps that have been passed."""

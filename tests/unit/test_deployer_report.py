@@ -9,7 +9,6 @@ import pytest
 from services.chassis.kube import JsonObject
 from services.contracts.conditions import ConditionStatus, ConditionType, Reason
 from services.contracts.messages import Report
-from services.contracts.plan import Workload
 from services.deployer.adapter_states import AdapterPhase, AdapterState, AdapterStates
 from services.deployer.diagnose import diagnose
 from services.deployer.phases import phases
@@ -197,12 +196,6 @@ class TestReport:
         assert "a is not loaded: It is bad." in adapters.message
         assert inference(found)[0] is ConditionStatus.TRUE
         assert found.endpoint
-
-    def test_tuning_says_that_it_does_not_run(self) -> None:
-        found = to_report(plan_state(plan(workload=Workload.TUNING)), Observed())
-        assert [(c.type, c.reason) for c in found.conditions] == [
-            (ConditionType.JOB_STARTED, Reason.TUNING_NOT_SUPPORTED)
-        ]
 
     def test_what_the_api_server_refuses_is_told_in_its_words(self) -> None:
         found = refused(plan_state(), 'Service "w" is invalid: spec.ports')

@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from services.chassis.kube import JsonObject, dig_dict, dig_str
-from services.contracts.workspace import CONFIG_KEY_INFERENCE, GROUP, VERSIONS, WorkspaceSpec
+from services.contracts.workspace import CONFIG_KEY_INFERENCE, CONFIG_KEY_TUNING, GROUP, VERSIONS, WorkspaceSpec
 from services.scheduler.engine_config import read_config
+from services.tuning.read import read_tuning
 from services.watcher.validate import find_problem
 from services.watcher.workspace import read
 
@@ -40,8 +41,8 @@ def path(request: pytest.FixtureRequest) -> Path:
     return found
 
 
-def test_there_are_six_examples_and_four_of_the_source_document() -> None:
-    assert (len(EXAMPLES), len(SOURCES)) == (6, 4)
+def test_there_are_seven_examples_and_four_of_the_source_document() -> None:
+    assert (len(EXAMPLES), len(SOURCES)) == (7, 4)
 
 
 def test_the_group_and_version_are_served(path: Path) -> None:
@@ -83,6 +84,14 @@ def test_the_config_that_an_example_names_stands_beside_it_and_can_be_read() -> 
     settings = {key: str(text) for key, text in dig_dict(config, "data").items()}
     assert settings.keys() == {CONFIG_KEY_INFERENCE}
     assert read_config(settings).max_model_len == 1024
+
+
+def test_the_settings_of_the_tuning_example_can_be_read() -> None:
+    (example,) = [path for path in EXAMPLES if path.stem == "06-tuning"]
+    named = dig_str(workspace(example), "tuning", "config")
+    (config,) = [d for d in documents(example) if dig_str(d, "metadata", "name") == named]
+    text = str(dig_dict(config, "data")[CONFIG_KEY_TUNING])
+    assert read_tuning(yaml.safe_load(text), "lora").training.max_steps == 12
 
 
 def test_the_first_example_names_no_machine() -> None:

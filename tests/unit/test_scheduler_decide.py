@@ -13,7 +13,7 @@ from services.contracts.errors import Failure, FailureCode
 from services.contracts.messages import Report, WorkspaceState
 from services.contracts.model_source import ModelSource
 from services.contracts.offers import Offer, Offers
-from services.contracts.plan import Plan
+from services.contracts.plan import Plan, Workload
 from services.contracts.subjects import ServiceName
 from services.contracts.workspace import (
     Adapter,
@@ -68,6 +68,8 @@ def workspace(
     annotations: dict[str, str] | None = None,
     config: str | None = None,
     tuning: bool = False,
+    method: str = "lora",
+    configs: dict[str, str] | None = None,
     adapters: tuple[Adapter, ...] | None = None,
 ) -> WorkspaceState:
     part: dict[str, object] = {"inference": Inference(preset=Preset(name=preset), adapters=adapters)}
@@ -76,12 +78,12 @@ def workspace(
             DataSource(urls=("https://example.org/d.parquet",)),
             DataDestination(image="r/i", image_push_secret="s"),
         )
-        part = {"tuning": Tuning(preset=Preset(name=preset), method="qlora", input=source, output=output)}
+        part = {"tuning": Tuning(preset=Preset(name=preset), method=method, input=source, output=output)}
     resource = Resource(instance_type=instance_type, label_selector=LabelSelector(match_labels={"apps": "x"}))
     return WorkspaceState(
         namespace="default", name="w", uid="u1", generation=1, resource_version="7", created_at=NOW,
         spec=WorkspaceSpec.model_validate({"resource": resource, **part}),
-        annotations=annotations or {}, configs={"inference_config.yaml": config} if config else {},
+        annotations=annotations or {}, configs=configs or ({"inference_config.yaml": config} if config else {}),
     )  # fmt: skip
 
 
@@ -361,9 +363,39 @@ def test_what_the_cloud_may_put_on_the_nodes_is_tolerated_but_not_demanded() -> 
     assert plan.taints == demand.taints == ("sku=gpu:NoSchedule",)
 
 
-def test_tuning_on_real_machines_buys_nothing_and_says_so() -> None:
-    decision = decided(workspace("phi-4", tuning=True))
-    assert (decision.plan, decision.condition.reason) == (None, Reason.TUNING_NOT_SUPPORTED)
+def test_tuning_is_planned_on_one_node_by_what_it_takes() -> None:
+    made = planned(workspace("phi-4", tuning=True))
+    assert (made.workload, made.nodes, made.engine, made.prediction) == (Workload.TUNING, 1, None, None)
+    assert made.tuning is not None
+    assert made.tuning.memory.weights_gib > 25
+    assert any("Tuning phi-4 takes" in sentence for sentence in made.why)
+    assert [demand.nodes for demand in demands_for(workspace("phi-4", tuning=True), made)] == [1]
+
+
+def test_qlora_takes_less_so_a_smaller_machine_does() -> None:
+    saving = {"training_config.yaml": "training_config: {TrainingArguments: {gradient_checkpointing: true}}"}
+    lora, qlora = (planned(workspace("phi-4", tuning=True, method=m, configs=saving)) for m in ("lora", "QLoRA"))
+    assert (lora.instance_type, qlora.instance_type) == ("A100", "A10")
+    assert qlora.tuning is not None
+    assert qlora.tuning.config["QuantizationConfig"] == {"load_in_4bit": True}
+
+
+def test_settings_that_cannot_be_used_are_told_before_a_node_is_bought() -> None:
+    wrong = {"training_config.yaml": "training_config: {LoraConfig: {rank: 8}}"}
+    decision = decided(workspace("phi-4", tuning=True, configs=wrong))
+    assert (decision.plan, decision.condition.reason) == (None, Reason.INVALID_CONFIG)
+    assert "LoraConfig has no key 'rank'" in decision.condition.message
+
+
+def test_a_model_that_is_quantized_already_is_not_tuned() -> None:
+    decision = decided(workspace("gpt-oss-20b", tuning=True))
+    assert (decision.plan, decision.condition.reason) == (None, Reason.MODEL_NOT_TUNABLE)
+
+
+def test_a_plan_of_a_version_that_did_not_tune_is_made_anew() -> None:
+    state = workspace("phi-4", tuning=True)
+    old = planned(state).model_copy(update={"tuning": None})
+    assert planned(state, previous=old).tuning is not None
 
 
 def test_tuning_is_rehearsed_on_simulated_machines() -> None:

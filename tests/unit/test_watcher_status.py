@@ -6,7 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from services.contracts.conditions import ConditionStatus, ConditionType, Reason, StatusCondition, false, true
+from services.contracts.conditions import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Reason,
+    StatusCondition,
+    false,
+    true,
+)
 from services.contracts.errors import Failure, FailureCode
 from services.contracts.identity import traceparent
 from services.contracts.messages import NodeReport, Phase, Report
@@ -14,6 +22,7 @@ from services.contracts.performance import Metric, Performance
 from services.contracts.plan import Plan, Workload
 from services.contracts.status import State, WorkspaceStatus
 from services.contracts.subjects import ServiceName
+from services.contracts.tuning import TuningProgress
 from services.watcher.status import Seen, expected, next_status
 from services.watcher.validate import Problem
 from tests.unit.samples import NOW, TUNING, UID, plan, plan_state, report, workspace
@@ -64,6 +73,12 @@ def ready_status() -> WorkspaceStatus:
     return next_status(workspace(), seen(*ALL_READY), NOW)
 
 
+def tuning_report(ended: Condition, step: int) -> Report:
+    """A deployer's word on a Job that has started."""
+    started = true(ConditionType.JOB_STARTED, Reason.JOB_STARTED, "")
+    return report(ServiceName.DEPLOYER, started, ended).model_copy(update={"tuning": TuningProgress(step=step)})
+
+
 class TestAllIsWell:
     """Everything is reported and true."""
 
@@ -103,7 +118,27 @@ class TestAllIsWell:
         status = next_status(workspace(tuning=TUNING), seen(scheduled(), provisioned(), started, made=made), NOW)
         assert status.condition(ConditionType.INFERENCE_READY) is None
         assert status.is_true(ConditionType.JOB_STARTED)
-        assert status.state is State.SUCCEEDED
+        assert status.state is State.RUNNING
+        assert not status.is_true(ConditionType.SUCCEEDED)
+
+    def test_a_tuning_job_that_is_done_stays_so_whatever_becomes_of_its_nodes(self) -> None:
+        made = plan(workload=Workload.TUNING)
+        done = tuning_report(true(ConditionType.JOB_SUCCEEDED, Reason.JOB_SUCCEEDED, "The adapter is there."), step=12)
+        with_nodes = next_status(workspace(tuning=TUNING), seen(scheduled(), provisioned(), done, made=made), NOW)
+        without = seen(scheduled(), provisioned(ready=False), done, made=made)
+        status = next_status(workspace(tuning=TUNING, status=with_nodes), without, NOW)
+        assert status.state is with_nodes.state is State.SUCCEEDED
+        assert status.is_true(ConditionType.SUCCEEDED)
+        assert status.tuning is not None
+        assert status.tuning.step == 12
+
+    def test_a_tuning_job_that_failed_says_why_at_the_top(self) -> None:
+        made = plan(workload=Workload.TUNING)
+        failed = tuning_report(false(ConditionType.JOB_SUCCEEDED, Reason.JOB_FAILED, "The disk is full."), step=3)
+        status = next_status(workspace(tuning=TUNING), seen(scheduled(), provisioned(), failed, made=made), NOW)
+        assert status.state is State.FAILED
+        top = condition(status, ConditionType.WORKSPACE_READY)
+        assert (top.reason, top.message) == (Reason.JOB_FAILED, "The disk is full.")
 
     def test_adapters_are_a_step_only_where_there_are_any(self) -> None:
         assert ConditionType.ADAPTERS_READY not in expected(workspace(), plan())

@@ -33,7 +33,12 @@ if __name__ == "__main__":
 
     sys.exit(main())
 """
-COMMANDS = {"kaitobus-inference": "app", "kaitobus-fetch": "fetch", "kaitobus-transformers": "transformers_runtime.app"}
+COMMANDS = {
+    "kaitobus-inference": "app",
+    "kaitobus-fetch": "fetch",
+    "kaitobus-transformers": "transformers_runtime.app",
+    "kaitobus-tune": "tuning.app",
+}
 """Commands that the image of a cluster has, each with its module in services.inference."""
 
 
@@ -69,7 +74,7 @@ def pins(lock_text: str) -> list[str]:
 
 
 def ensure_engine(progress: Progress) -> EngineEnv:
-    """Return the engine's environment; build it first if it is not there (about 2 minutes, 2.4 GB).
+    """Return the engine's environment; build it first if it is not there (about 2 minutes, 2.8 GB).
 
     Raises EngineSetupError if it cannot be built.
     """
@@ -86,7 +91,7 @@ def ensure_engine(progress: Progress) -> EngineEnv:
 
 
 def _build(env: EngineEnv, requirements: list[str], progress: Progress) -> None:
-    progress(f"engine: making an environment for vLLM in {env.home} (about 2.4 GB, once)")
+    progress(f"engine: making an environment for vLLM in {env.home} (about 2.8 GB, once)")
     shutil.rmtree(env.home, ignore_errors=True)
     venv.EnvBuilder(with_pip=True, symlinks=True).create(env.home)
     torch = next(line for line in requirements if line.startswith("torch=="))

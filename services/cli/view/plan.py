@@ -97,6 +97,10 @@ def _more(candidate: Candidate) -> list[str]:
     offer, sizing = candidate.offer, candidate.sizing
     spot = offer.spot_price_per_hour
     parts = ["-"] * 4
+    if candidate.tuned:
+        memory = candidate.tuned.memory
+        work = memory.adapter_gib + memory.activation_gib + memory.overhead_gib
+        parts = [f"{memory.weights_gib:.1f}", f"{work:.1f}", "-", "-"]
     if sizing:
         work = sizing.activation_gib + sizing.non_torch_gib
         parts = [f"{gib:.1f}" for gib in (sizing.weights_gib, work, sizing.graphs_gib, sizing.kv_cache_gib)]

@@ -1,0 +1,131 @@
+"""What fine-tuning with LoRA takes of one GPU, or of a machine without one. Pure.
+
+Each GPU holds the whole model and its own part of the batch. Five parts, in bytes:
+
+1. Weights, frozen: each at the method's width, 16 or 32 bits for LoRA; for QLoRA 4 bits and their scales (Dettmers
+   et al., "QLoRA", arXiv 2305.14314, section 3), but for embeddings and output, which stay at full width.
+2. The adapter: r * (in + out) parameters a matrix (Hu et al., "LoRA", arXiv 2106.09685, section 4.1), in 32 bits, each
+   with its gradient and with what the optimizer keeps of it: two numbers of 32 or of 8 bits for Adam.
+3. Activations that the way back needs. Korthikanti et al., "Reducing Activation Recomputation in Large Transformer
+   Models" (arXiv 2205.05198, equation 1) count 34 bytes a token, layer and hidden element, without the attention
+   matrix, which fused kernels do not keep. That is for an MLP four times as wide as the model; here each width is
+   counted by itself. An adapter's input is kept in 32 bits besides. With checkpointing a layer keeps its input, and
+   one layer at a time is whole.
+4. The logits of all tokens: in 16 or 32 bits, once more in 32 bits, and their gradient in 32 bits.
+5. What is there before: the context of CUDA and its libraries, or Python with PyTorch; and for QLoRA the largest
+   matrix, unpacked to be multiplied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from services.contracts.tuning import TuningMemory
+from services.scheduler.memory import GIB
+from services.scheduler.memory_weights import ABSORBED, ROTARY, Tensor, tensors
+from services.scheduler.shapes import Shapes
+from services.scheduler.split import Split
+
+GPU_OVERHEAD_GIB: Final = 1.2
+"""Context, libraries, and workspaces of the matrix kernels."""
+CPU_OVERHEAD_GIB: Final = 1.3
+"""The process that trains, with PyTorch and the data's pages, and the one that answers for it."""
+FULL_WIDTH: Final = frozenset({"embedding", "positions", "embeddings of layers", "router", "tower"})
+"""Tensors that bitsandbytes leaves as they are."""
+_PARAMETER, _GRADIENT = 4, 4
+_STATES: Final = {"adafactor": 0.5, "sgd": 0.0, "adamw_8bit": 2.0, "paged_adamw_8bit": 2.0}
+"""Bytes that the optimizer keeps for each parameter; Adam in 32 bits has 8."""
+_ADAM: Final = 8.0
+
+
+class Training(NamedTuple):
+    """What memory depends on. `bits` of a frozen weight, `rank` of the adapter, `length` in tokens of an example.
+
+    `everywhere`: all linear layers have an adapter, or it is not known which; else two of each attention.
+    """
+
+    bits: float = 16
+    rank: int = 8
+    batch: int = 1
+    length: int = 1024
+    optimizer: str = "adamw_torch"
+    checkpointing: bool = False
+    everywhere: bool = False
+
+
+def tuning_memory(
+    shapes: Shapes, training: Training, *, element_bytes: int, gpu: bool, total_gib: float
+) -> TuningMemory:
+    """The parts in GiB. `element_bytes` is the width of what is computed in, `total_gib` what is there."""
+    overhead = (GPU_OVERHEAD_GIB if gpu else CPU_OVERHEAD_GIB) * GIB + _unpacked(shapes, training)
+    return TuningMemory(
+        weights_gib=round(_weights(shapes, training, element_bytes) / GIB, 3),
+        adapter_gib=round(adapter_parameters(shapes, training) * _bytes_each(training) / GIB, 3),
+        activation_gib=round(_activations(shapes, training, element_bytes) / GIB, 3),
+        overhead_gib=round(overhead / GIB, 3),
+        total_gib=total_gib,
+    )
+
+
+def needed_gib(memory: TuningMemory) -> float:
+    """All parts together."""
+    return memory.weights_gib + memory.adapter_gib + memory.activation_gib + memory.overhead_gib
+
+
+def adapter_parameters(shapes: Shapes, training: Training) -> int:
+    """Parameters of the adapter. Of a matrix of m elements, in + out is at most m / hidden + hidden where it is one
+    of the layer's, whose one side is the hidden width.
+    """
+    sides = sum(t.copies * (t.elements // shapes.hidden + shapes.hidden) for t in _adapted(shapes, training))
+    return training.rank * sides
+
+
+def _bytes_each(training: Training) -> float:
+    return _PARAMETER + _GRADIENT + _STATES.get(training.optimizer, _ADAM)
+
+
+def _matrices(shapes: Shapes) -> Iterator[Tensor]:
+    """The tensors of a checkpoint."""
+    return (tensor for tensor in tensors(shapes, Split()) if tensor.name not in (ROTARY, ABSORBED))
+
+
+def _adapted(shapes: Shapes, training: Training) -> Iterator[Tensor]:
+    """Those with an adapter: queries, keys and values alone count as the two that are adapted by default."""
+    for tensor in _matrices(shapes):
+        if tensor.name not in FULL_WIDTH and (training.everywhere or tensor.name.startswith("queries")):
+            yield tensor
+
+
+def _weights(shapes: Shapes, training: Training, element_bytes: int) -> float:
+    small = training.bits if training.bits < 16 else 8 * element_bytes
+    widths = ((t, 8 * element_bytes if t.name in FULL_WIDTH else small) for t in _matrices(shapes))
+    return sum(tensor.elements * tensor.copies * bits / 8 for tensor, bits in widths)
+
+
+def _activations(shapes: Shapes, training: Training, element_bytes: int) -> float:
+    tokens = training.batch * training.length
+    layer = tokens * _layer_bytes(shapes, training, element_bytes)
+    kept = tokens * shapes.hidden * element_bytes
+    layers = shapes.layers * kept + layer if training.checkpointing else shapes.layers * layer
+    return layers + tokens * shapes.vocab * (element_bytes + 4 + 4)
+
+
+def _layer_bytes(shapes: Shapes, training: Training, element_bytes: int) -> float:
+    """Bytes of a token in one layer: norms, queries, keys, values and what comes of them, and the MLP."""
+    heads, hidden = shapes.attention, shapes.hidden
+    queries = heads.heads * heads.head_dim if heads else hidden
+    keys = heads.kv_heads * (heads.head_dim + heads.value_dim) if heads else hidden
+    width = shapes.intermediate
+    if shapes.experts:
+        width = max(width, shapes.experts.chosen * shapes.experts.width + shapes.experts.shared_width)
+    elements = 8 * hidden + 2 * queries + 2 * keys + (4 if shapes.gated_mlp else 2) * width
+    inputs = 6 * hidden + width if training.everywhere else hidden
+    return element_bytes * elements + 4 * inputs
+
+
+def _unpacked(shapes: Shapes, training: Training) -> float:
+    """QLoRA's largest matrix in 16 bits."""
+    if training.bits >= 16:
+        return 0
+    return 2.0 * max(tensor.elements for tensor in _matrices(shapes) if tensor.name not in FULL_WIDTH)

@@ -1,0 +1,56 @@
+"""The user's training settings: the ConfigMap that `tuning.config` names, key `training_config.yaml`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import yaml
+
+from services.contracts.conditions import Reason
+from services.contracts.messages import WorkspaceState
+from services.contracts.workspace import CONFIG_KEY_TUNING, Tuning
+from services.scheduler.engine_config import LONGEST_TEXT, BadConfig
+from services.scheduler.facts import ModelFacts
+from services.scheduler.refusal import Refusal
+from services.tuning.read import BadTuning, read_tuning
+from services.tuning.sections import TuningConfig
+
+_CAUSAL = ("ForCausalLM", "LMHeadModel")
+"""Ends of the names of architectures that go on with a text, and can be tuned to."""
+
+
+def read_tuning_config(configs: Mapping[str, str], tuning: Tuning) -> TuningConfig:
+    """Read the settings; without a ConfigMap KAITO's defaults. Raises BadConfig with a sentence for the user."""
+    try:
+        return read_tuning(_parse(configs.get(CONFIG_KEY_TUNING, "")), tuning.method)
+    except BadTuning as error:
+        raise BadConfig(f"{CONFIG_KEY_TUNING}: {error}") from error
+
+
+def tuning_of(state: WorkspaceState) -> TuningConfig | None:
+    """The settings of a workspace that tunes; None for one that serves. Raises BadConfig."""
+    return read_tuning_config(state.configs, state.spec.tuning) if state.spec.tuning else None
+
+
+def not_tunable(model: ModelFacts) -> Refusal | None:
+    """Why a model cannot be tuned, whatever the machine."""
+    if not model.architecture.endswith(_CAUSAL):
+        because = f"its architecture {model.architecture} is no causal language model, and only such are tuned"
+    elif model.quantization:
+        because = f"its weights are {model.quantization} already. Name the model that they were made from"
+    elif model.load_format == "mistral":
+        because = "its files are in Mistral's own format, which the trainer does not read"
+    else:
+        return None
+    return Refusal(reason=Reason.MODEL_NOT_TUNABLE, message=f"{model.id} cannot be tuned: {because}.")
+
+
+def _parse(text: str) -> object:
+    if len(text) > LONGEST_TEXT:
+        raise BadConfig(f"{CONFIG_KEY_TUNING} has {len(text)} characters; at most {LONGEST_TEXT} are read.")
+    try:
+        return yaml.safe_load(text)
+    except RecursionError as error:
+        raise BadConfig(f"{CONFIG_KEY_TUNING} is nested too deep to be read.") from error
+    except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        raise BadConfig(f"{CONFIG_KEY_TUNING} is not YAML: {' '.join(str(error).split())[:300]}") from error
