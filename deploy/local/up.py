@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -31,6 +32,7 @@ from deploy.local.state import (
 )
 from deploy.local.steps import Steps
 from deploy.local.supervised import Supervised, read_list, turn, write_list
+from services.chassis.kube import JsonObject, dig_dicts
 
 SUPERVISOR = "supervisor"
 ESTABLISHED_SECONDS = 30.0
@@ -101,13 +103,18 @@ def _apply_crds(state: LocalState, steps: Steps) -> None:
 
 
 def _wait_until_established(state: LocalState, crd: str) -> None:
-    """As `kubectl wait` does, which fails where an old server has not written the conditions yet at all."""
+    """As `kubectl wait` does, which fails where the server has not written the conditions yet, or only as null."""
     deadline = time.monotonic() + ESTABLISHED_SECONDS
-    query = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
-    while kubectl(state, "get", "-f", crd, "-o", query).strip() != "True":
+    while not is_established(json.loads(kubectl(state, "get", "-f", crd, "-o", "json"))):
         if time.monotonic() > deadline:
             raise StateError(f"The cluster does not take the Workspace resource: see kubectl describe -f {crd}")
         time.sleep(0.1)
+
+
+def is_established(crd: JsonObject) -> bool:
+    """Whether the API server serves what the definition names."""
+    conditions = dig_dicts(crd, "status", "conditions")
+    return any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions)
 
 
 def _hand_over(state: LocalState, control_plane: Sequence[Supervised], services: Sequence[ProcessSpec]) -> None:
