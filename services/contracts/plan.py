@@ -11,6 +11,7 @@ from services.contracts.adapters import PlannedLora
 from services.contracts.base import Contract
 from services.contracts.errors import FailureCode
 from services.contracts.model_source import ModelSource
+from services.contracts.serving import Serving
 
 
 class Workload(StrEnum):
@@ -124,6 +125,7 @@ class Plan(Contract):
     lora: PlannedLora | None = None
     """None: the server has no room for adapters, and the first one starts it anew."""
     load_balancer: bool = False
+    serving: Serving = Serving()
     prediction: Prediction | None = None
     cost_per_hour: float | None = None
     why: tuple[str, ...] = ()

@@ -6,7 +6,10 @@ from contextlib import suppress
 
 from services.inference.gate import App, Receive, Scope, Send
 
+CARDS = f"{__name__}.Cards"
 FIELD = "kaitobus"
+STATE = "kaitobus_about"
+"""Where the app's state has what is told."""
 ABOUT_ENV = {
     "model": "KAITOBUS_MODEL",
     "revision": "KAITOBUS_MODEL_REVISION",
@@ -19,11 +22,10 @@ PATH = "/v1/models"
 
 
 class Cards:
-    """Middleware that adds `about` to the cards. Other answers pass through untouched."""
+    """Middleware that adds the field to the cards. Other answers pass through untouched."""
 
-    def __init__(self, app: App, about: Mapping[str, object]) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
-        self._about = about
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Collect the one answer, which is small, and send it with the field."""
@@ -31,6 +33,7 @@ class Cards:
         if not wanted or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
+        about: Mapping[str, object] = getattr(scope["app"].state, STATE)
         start: dict[str, object] = {}
         parts: list[bytes] = []
 
@@ -41,7 +44,7 @@ class Cards:
                 return
             parts.append(message.get("body", b""))
             if not message.get("more_body"):
-                body = with_about(b"".join(parts), self._about)
+                body = with_about(b"".join(parts), about)
                 await send(start | {"headers": _with_length(start["headers"], len(body))})
                 await send({"type": "http.response.body", "body": body})
 

@@ -33,7 +33,7 @@ GENERATES = frozenset(
     }
 )
 """Paths of vLLM and ours whose POST gives the engine work."""
-OPEN = frozenset({"/health", "/ping", "/metrics", "/kaitobus/memory", "/kaitobus/benchmark"})
+OPEN = frozenset({"/adapters", "/health", "/ping", "/metrics", "/kaitobus/memory"})
 """Paths that are read without a key, and while the server ends: probes, figures."""
 
 TURNED_AWAY_S = 5
@@ -62,8 +62,6 @@ class Door:
         self.ending = False
         self.empty = asyncio.Event()
         self.empty.set()
-        self.came = asyncio.Event()
-        """Set whenever a user's request comes."""
 
     def refusal(self, method: str, path: str) -> Refusal | None:
         """Return why a request is not let in; None if it is."""
@@ -82,7 +80,6 @@ class Door:
         """Count one who comes in."""
         self.inside += 1
         self.empty.clear()
-        self.came.set()
 
     def leave(self) -> None:
         """Count one who goes."""

@@ -1,12 +1,14 @@
 """The middleware before vLLM's app: asks for the key, keeps the queue to its bound, refuses while the server ends.
 
-Plain ASGI, so that streams pass through untouched. A request with the benchmark's own mark passes uncounted.
+Plain ASGI, so that streams pass through untouched. vLLM makes it, by its flag `--middleware`, so what it needs to know
+is in the app's state.
 """
 
 import hashlib
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from services.inference.door import OPEN, Door, Refusal, generates
@@ -16,52 +18,69 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-MARK = "x-kaitobus-benchmark"
+GATE = f"{__name__}.Gate"
+STATE = "kaitobus_entrance"
+"""Where the app's state has the `Entrance`."""
 UNAUTHORIZED = Refusal(401, "Unauthorized", "This server wants 'Authorization: Bearer KEY' with its key.", 0)
 
 
-class Gate:
-    """Stands before `app`. `keys` are those that open it, none for everybody; `mark` is the benchmark's secret."""
+@dataclass(frozen=True)
+class Entrance:
+    """The door, and the digests of the keys that open it; none for everybody."""
 
-    def __init__(self, app: App, door: Door, keys: Sequence[str], mark: str) -> None:
+    door: Door
+    digests: tuple[bytes, ...] = ()
+
+
+def entrance(door: Door, keys: Sequence[str]) -> Entrance:
+    """Return the entrance for these keys, of which only digests are kept."""
+    return Entrance(door, tuple(_digest(key) for key in keys))
+
+
+class Gate:
+    """Stands before `app`."""
+
+    def __init__(self, app: App) -> None:
         self._app = app
-        self._door = door
-        self._keys = [_digest(key) for key in keys]
-        self._mark = _digest(mark)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or say why not."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        here: Entrance = getattr(scope["app"].state, STATE)
         method, path = scope.get("method", "GET"), scope["path"].removeprefix(scope.get("root_path", ""))
-        refusal = self._locked(scope, method, path)
-        own = self._is_own(scope)
-        if refusal is None and not (own and not self._door.ending):
-            refusal = self._door.refusal(method, path)
+        refusal = _locked(here, scope, method, path) or here.door.refusal(method, path)
         if refusal is not None:
             await _refuse(refusal, scope, send)
-            return
-        if own or not generates(method, path):
+        elif not generates(method, path):
             await self._app(scope, receive, send)
-            return
-        self._door.enter()
+        else:
+            await self._counted(here.door, scope, receive, send)
+
+    async def _counted(self, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
+        door.enter()
         try:
             await self._app(scope, receive, send)
         finally:
-            self._door.leave()
+            door.leave()
 
-    def _locked(self, scope: Scope, method: str, path: str) -> Refusal | None:
-        """Return the refusal of one who has no key, where one is needed. Browsers ask OPTIONS without."""
-        if not self._keys or method == "OPTIONS" or (method == "GET" and path in OPEN):
-            return None
-        scheme, _, key = _header(scope, "authorization").partition(" ")
-        matches = [secrets.compare_digest(_digest(key), known) for known in self._keys]  # every one, in constant time
-        return None if scheme.lower() == "bearer" and any(matches) else UNAUTHORIZED
 
-    def _is_own(self, scope: Scope) -> bool:
-        mark = _header(scope, MARK)
-        return bool(mark) and secrets.compare_digest(_digest(mark), self._mark)
+def _locked(here: Entrance, scope: Scope, method: str, path: str) -> Refusal | None:
+    """Return the refusal of one who has no key, where one is needed. Browsers ask OPTIONS without.
+
+    The key may also come as `X-API-Key`: Kubernetes' API server, through which `kaitobus chat` may have to go, keeps
+    the other header for itself. vLLM inside is handed it as it wants it.
+    """
+    if not here.digests or method == "OPTIONS" or (method == "GET" and path in OPEN):
+        return None
+    scheme, _, key = _header(scope, "authorization").partition(" ")
+    if scheme.lower() != "bearer":
+        key = _header(scope, "x-api-key")
+        others = [(name, value) for name, value in scope["headers"] if name != b"authorization"]
+        scope["headers"] = [*others, (b"authorization", f"Bearer {key}".encode("latin-1"))]
+    matches = [secrets.compare_digest(_digest(key), known) for known in here.digests]  # every one, in constant time
+    return None if any(matches) else UNAUTHORIZED
 
 
 def _digest(text: str) -> bytes:

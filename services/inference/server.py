@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import secrets
 import socket
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -23,12 +22,13 @@ from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.logger import configure_logging_from_args
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
+from services.inference import cards, gate
 from services.inference.adapters.serving import keeping_adapters
-from services.inference.cards import Cards, about_model
+from services.inference.cards import CARDS
 from services.inference.door import LIMIT_ENV, Door, limit_of
 from services.inference.drain import CUT_OFF_S, DEFAULT_GRACE_S, GRACE_ENV, Drain
 from services.inference.front import Front
-from services.inference.gate import Gate
+from services.inference.gate import GATE
 from services.inference.logs import LOGGER
 from services.inference.measured import EXTENSION
 from services.inference.memory import measured, memory_router, set_gauges, set_start_gauges
@@ -104,6 +104,7 @@ def _closer(app: FastAPI) -> Callable[[], None]:
 async def _build(engine: EngineClient, args: Namespace) -> tuple[FastAPI, Door]:
     """Build the app: vLLM's routes and ours, and before them who may come in."""
     tasks = await engine.get_supported_tasks()
+    args.middleware = [*args.middleware, CARDS, GATE]  # the last is the outermost
     app = build_app(args, tasks, engine.model_config)
     app.include_router(chat_router())
     memory = await measured(engine)
@@ -112,9 +113,9 @@ async def _build(engine: EngineClient, args: Namespace) -> tuple[FastAPI, Door]:
     config = engine.vllm_config
     at_once = config.scheduler_config.max_num_seqs * config.parallel_config.data_parallel_size
     door = Door(limit_of(os.environ.get(LIMIT_ENV), at_once))
-    app.add_middleware(Cards, about=about_model(args.revision, os.environ))
+    setattr(app.state, cards.STATE, cards.about_model(args.revision, os.environ))
     keys = [key for key in (args.api_key or [envs.VLLM_API_KEY]) if key]
-    app.add_middleware(Gate, door=door, keys=keys, mark=secrets.token_hex())
+    setattr(app.state, gate.STATE, gate.entrance(door, keys))
     await init_app_state(engine, app.state, args, tasks)
     return app, door
 

@@ -20,6 +20,7 @@ from services.contracts.plan import (
     SetAside,
     Workload,
 )
+from services.contracts.serving import BadServing, serving_of
 from services.contracts.workspace import (
     ANNOTATION_ENABLE_LB,
     ANNOTATION_PROVIDER,
@@ -80,7 +81,7 @@ def make_plan(
         return chosen
     try:
         return _plan(state, subject, chosen, held)
-    except BadSource as error:
+    except (BadSource, BadServing) as error:
         return Refusal(reason=Reason.INVALID_SPEC, message=str(error))
 
 
@@ -180,6 +181,7 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate, held: Plan
         disk_gib=model.disk_gib if model else DISK_GIB,
         lora=plan_lora(state, model, subject.wish, held) if model and workload is Workload.INFERENCE else None,
         load_balancer=_is_on(state, ANNOTATION_ENABLE_LB),
+        serving=serving_of(state.annotations),
         prediction=_prediction(chosen),
         cost_per_hour=chosen.cost_per_hour,
         why=(*chosen.why, *_source_words(planned)),

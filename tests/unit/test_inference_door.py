@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import MutableMapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from services.inference.cards import Cards, about_model, with_about
 from services.inference.door import GENERATES, OPEN, Door, generates, limit_of
 from services.inference.drain import Drain
-from services.inference.gate import MARK, Gate, Receive, Scope, Send
+from services.inference.gate import STATE, App, Gate, Receive, Scope, Send, entrance
 
 COMPLETIONS = "/v1/completions"
 Message = MutableMapping[str, Any]
@@ -31,11 +32,19 @@ class Model:
         await send({"type": "http.response.body", "body": b"answer"})
 
 
-def gate(model: Model, door: Door, *keys: str) -> Gate:
-    return Gate(model, door, keys, "the mark")
+class Server:
+    """A middleware before an app, and the state that vLLM's app would have."""
+
+    def __init__(self, app: Gate | Cards, **state: object) -> None:
+        self.app = app
+        self.state = SimpleNamespace(**state)
 
 
-async def ask(app: Gate | Cards, method: str, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+def gate(model: App, door: Door, *keys: str) -> Server:
+    return Server(Gate(model), **{STATE: entrance(door, keys)})
+
+
+async def ask(server: Server, method: str, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
     said: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -45,12 +54,12 @@ async def ask(app: Gate | Cards, method: str, path: str, **headers: str) -> tupl
         return {"type": "http.request", "body": b""}
 
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    await app({"type": "http", "method": method, "path": path, "headers": raw}, receive, send)
+    await server.app({"type": "http", "app": server, "method": method, "path": path, "headers": raw}, receive, send)
     start, body = said
     return start["status"], {k.decode(): v.decode() for k, v in start["headers"]}, body["body"]
 
 
-async def running(app: Gate, count: int) -> list[asyncio.Task[tuple[int, dict[str, str], bytes]]]:
+async def running(app: Server, count: int) -> list[asyncio.Task[tuple[int, dict[str, str], bytes]]]:
     tasks = [asyncio.create_task(ask(app, "POST", COMPLETIONS)) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
@@ -76,21 +85,8 @@ async def test_a_request_that_breaks_leaves_its_place() -> None:
         raise RuntimeError("the client has gone")
 
     with pytest.raises(RuntimeError):
-        await ask(Gate(broken, door, (), "m"), "POST", COMPLETIONS)
+        await ask(gate(broken, door), "POST", COMPLETIONS)
     assert (door.inside, door.empty.is_set()) == (0, True)
-
-
-async def test_the_benchmarks_own_requests_are_not_counted() -> None:
-    model, door = Model(), Door(1)
-    app = gate(model, door)
-    tasks = await running(app, 1)
-    door.came.clear()
-    own = asyncio.create_task(ask(app, "POST", COMPLETIONS, **{MARK: "the mark"}))
-    await asyncio.sleep(0)
-    assert (door.inside, door.came.is_set()) == (1, False)
-    assert (await ask(app, "POST", COMPLETIONS, **{MARK: "another"}))[0] == 429
-    model.go.set()
-    await asyncio.gather(own, *tasks)
 
 
 async def test_a_server_that_ends_refuses_the_new_and_finishes_the_running() -> None:
@@ -149,6 +145,19 @@ async def test_probes_and_figures_are_open(path: str) -> None:
     assert (await ask(gate(Model(), Door(9), "key"), "OPTIONS", "/v1/models"))[0] == 200
 
 
+async def test_the_key_may_come_in_a_header_that_passes_through_the_api_server() -> None:
+    seen: list[tuple[bytes, bytes]] = []
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.extend(scope["headers"])
+        await Model()(scope, receive, send)
+
+    app = gate(inner, Door(9), "right")
+    assert (await ask(app, "GET", "/v1/models", x_api_key="right"))[0] == 200
+    assert (b"authorization", b"Bearer right") in seen  # for vLLM's own check
+    assert (await ask(app, "GET", "/v1/models", x_api_key="wrong"))[0] == 401
+
+
 async def test_without_a_key_everybody_may_ask() -> None:
     assert (await ask(gate(Model(), Door(9)), "GET", "/v1/models"))[0] == 200
 
@@ -179,7 +188,7 @@ async def test_a_models_card_tells_what_it_is() -> None:
         await send({"type": "http.response.body", "body": body[10:]})
 
     about = about_model("main", {"KAITOBUS_WORKSPACE": "ns/name", "KAITOBUS_MODEL": "", "VLLM_API_KEY": "secret"})
-    _, headers, body = await ask(Cards(models, about), "GET", "/v1/models")
+    _, headers, body = await ask(Server(Cards(models), kaitobus_about=about), "GET", "/v1/models")
     assert json.loads(body)["data"] == [
         {"id": "m", "root": "r", "kaitobus": {"revision": "main", "workspace": "ns/name"}}
     ]

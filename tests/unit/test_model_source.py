@@ -98,7 +98,7 @@ class TestWhatAWorkspaceSays:
         options = {"image": IMAGE, "imagePullSecrets": ["reg"]}
         spec = workspace(inference={"preset": {"name": "phi-4-mini-instruct", "presetOptions": options}}).spec
         assert spec is not None
-        assert list(secret_names(spec)) == [("reg", "presetOptions.imagePullSecrets")]
+        assert list(secret_names(spec, {})) == [("reg", "presetOptions.imagePullSecrets")]
 
     def test_those_of_adapters_too(self) -> None:
         source = {"name": "a", "image": IMAGE, "imagePullSecrets": ["reg"]}
