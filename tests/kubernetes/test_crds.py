@@ -26,6 +26,7 @@ from services.contracts.plan import (
     SetAside,
     Workload,
 )
+from services.contracts.serving import Serving
 from services.contracts.status import State, WorkspaceStatus
 from tests.kubernetes.conftest import Kubectl
 
@@ -112,6 +113,7 @@ def full_plan() -> Plan:
         disk_gib=87,
         lora=full_lora(),
         load_balancer=True,
+        serving=Serving(api_key_secret="key", max_requests=100),
         prediction=Prediction(weights_gib=14.96, activation_gib=1.5, kv_cache_gib=7, kv_tokens=1234, total_gib=23.46),
         cost_per_hour=3.06,
         why=("It fits.",),
