@@ -61,7 +61,8 @@ def environment(
     found = variables(state, model, engine, hub, otlp_endpoint, urls)
     secrets = _secrets(state, model)
     plain: list[JsonObject] = [{"name": one.name, "value": one.value} for one in found if one.name not in secrets]
-    return [*plain, *({"name": name, "valueFrom": {"secretKeyRef": ref}} for name, ref in secrets.items())]
+    hidden: list[JsonObject] = [{"name": name, "valueFrom": {"secretKeyRef": ref}} for name, ref in secrets.items()]
+    return plain + hidden
 
 
 def _secrets(state: PlanState, model: PlannedModel) -> dict[str, JsonObject]:

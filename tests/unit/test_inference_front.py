@@ -30,7 +30,7 @@ def front() -> Iterator[Front]:
 
 
 def ask(front: Front, method: str, path: str, body: bytes | None = None) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection(*front.sock.getsockname(), timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", front.sock.getsockname()[1], timeout=10)
     connection.request(method, path, body)
     response = connection.getresponse()
     return response, response.read()

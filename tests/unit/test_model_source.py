@@ -104,7 +104,7 @@ class TestWhatAWorkspaceSays:
         source = {"name": "a", "image": IMAGE, "imagePullSecrets": ["reg"]}
         spec = workspace(inference={"preset": {"name": "phi-4"}, "adapters": [{"source": source}]}).spec
         assert spec is not None
-        assert list(secret_names(spec)) == [("reg", "inference.adapters[0].source.imagePullSecrets")]
+        assert list(secret_names(spec, {})) == [("reg", "inference.adapters[0].source.imagePullSecrets")]
 
     @given(st.text(max_size=60))
     def test_any_annotation_is_a_source_or_refused(self, text: str) -> None:
