@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -10,12 +11,13 @@ from typing import Protocol
 import aiohttp
 
 from services.chassis.kube.errors import KubeError
-from services.chassis.kube.objects import SERVICES, ObjectRef, dig_str
+from services.chassis.kube.objects import SECRETS, SERVICES, ObjectRef, dig_str
 from services.chassis.kube.transport import Request
 from services.cli.connect import Cluster, cluster_sentence
 from services.cli.errors import CliError
 from services.cli.workspaces import WorkspaceView, first_failing
 from services.contracts.conditions import ConditionType
+from services.contracts.serving import SECRET_KEY_API_KEY
 
 ADDRESSES = "local.kaito.sh/addresses"
 """Annotation of a Service: a JSON object from its ports to where they are reached on the node's machine."""
@@ -38,8 +40,9 @@ class Way(Protocol):
 class Direct:
     """Over a port of this machine."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, key: str | None = None) -> None:
         self.url = f"http://{address}"
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     @asynccontextmanager
     async def open(self, method: str, path: str, body: object | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -48,7 +51,7 @@ class Direct:
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
-                session.request(method, self.url + path, json=body) as response,
+                session.request(method, self.url + path, json=body, headers=self._headers) as response,
             ):
                 if response.status >= 400:
                     raise CliError(f"The model's server refused: {_message(await response.text())}")
@@ -59,16 +62,20 @@ class Direct:
 
 
 class Proxied:
-    """Through the API server's service proxy, with the rights of the kubeconfig."""
+    """Through the API server's service proxy, with the rights of the kubeconfig.
 
-    def __init__(self, cluster: Cluster, namespace: str, service: str) -> None:
+    The API server keeps `Authorization` for itself, so the model's key goes in a header of its own.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, service: str, key: str | None = None) -> None:
         self._cluster = cluster
+        self._headers = {"X-API-Key": key} if key else {}
         self._prefix = f"{SERVICES.path(namespace)}/{service}:{PORT}/proxy"
 
     @asynccontextmanager
     async def open(self, method: str, path: str, body: object | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
         """As `Way.open`."""
-        request = Request(method, self._prefix + path, {}, body)
+        request = Request(method, self._prefix + path, {}, body, headers=self._headers)
         try:
             async with self._cluster.transport.open(request, FIRST_BYTE_SECONDS) as response:
                 yield response
@@ -82,10 +89,24 @@ async def find_way(cluster: Cluster, workspace: WorkspaceView) -> Way:
     service = await cluster.kube.get(ObjectRef(SERVICES, workspace.name, workspace.namespace))
     if service is None:
         raise CliError(f"Workspace {workspace.name} has no Service yet. kaitobus why {workspace.name} says more.")
+    key = await _key(cluster, workspace)
     address = local_address(dig_str(service, "metadata", "annotations", ADDRESSES))
     if address and await _is_open(address):
-        return Direct(address)
-    return Proxied(cluster, workspace.namespace, workspace.name)
+        return Direct(address, key)
+    return Proxied(cluster, workspace.namespace, workspace.name, key)
+
+
+async def _key(cluster: Cluster, workspace: WorkspaceView) -> str | None:
+    """The key of the model's server; None where it has none, or we may not read it: then the server says so."""
+    plan = workspace.status.plan
+    secret = plan.serving.api_key_secret if plan else None
+    if secret is None:
+        return None
+    try:
+        found = await cluster.kube.get(ObjectRef(SECRETS, secret, workspace.namespace))
+        return base64.b64decode(dig_str(found, "data", SECRET_KEY_API_KEY)).decode() or None
+    except (KubeError, ValueError):
+        return None
 
 
 def check_answers(workspace: WorkspaceView) -> None:
@@ -116,7 +137,7 @@ async def _is_open(address: str) -> bool:
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as session,
             session.get(f"http://{address}/v1/models") as response,
         ):
-            return response.status == 200
+            return response.status in (200, 401)  # a server with a key does not know us here
     except (aiohttp.ClientError, TimeoutError):
         return False
 

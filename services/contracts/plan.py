@@ -11,6 +11,7 @@ from services.contracts.adapters import PlannedLora
 from services.contracts.base import Contract
 from services.contracts.errors import FailureCode
 from services.contracts.model_source import ModelSource
+from services.contracts.serving import Serving
 from services.contracts.tuning import PlannedTuning
 
 
@@ -125,6 +126,7 @@ class Plan(Contract):
     lora: PlannedLora | None = None
     """None: the server has no room for adapters, and the first one starts it anew."""
     load_balancer: bool = False
+    serving: Serving = Serving()
     prediction: Prediction | None = None
     tuning: PlannedTuning | None = None
     cost_per_hour: float | None = None

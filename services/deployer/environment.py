@@ -8,12 +8,15 @@ from services.chassis.kube import JsonObject
 from services.contracts.identity import traceparent
 from services.contracts.messages import PlanState
 from services.contracts.plan import Engine, PlannedModel
+from services.contracts.serving import SECRET_KEY_API_KEY
 from services.contracts.workspace import SECRET_KEY_HF_TOKEN
 from services.deployer.adapters import adapter_environment
 from services.deployer.command import NOT_TOLD, Setting
+from services.deployer.serving import serving_environment
 from services.deployer.weights import WEIGHTS
 
 TOKEN = "HF_TOKEN"
+API_KEY = "VLLM_API_KEY"
 
 
 def variables(
@@ -30,6 +33,7 @@ def variables(
     """
     ours = (
         *_ours(state),
+        *serving_environment(state, model),
         *_hub(model, hub),
         *_traces(otlp_endpoint),
         *adapter_environment(state.plan.lora, urls or {}),
@@ -40,6 +44,8 @@ def variables(
         found[TOKEN] = Setting(
             TOKEN, f"(of the secret {model.token_secret})", "You named it: the hub asks for a token."
         )
+    if secret := state.plan.serving.api_key_secret:
+        found[API_KEY] = Setting(API_KEY, f"(of the secret {secret})", "You named it: callers must know its key.")
     return [found[name] for name in sorted(found)]
 
 
@@ -53,15 +59,20 @@ def environment(
 ) -> list[JsonObject]:
     """The variables as a container has them. Each name once: server-side apply refuses a list with a key twice."""
     found = variables(state, model, engine, hub, otlp_endpoint, urls)
-    plain: list[JsonObject] = [
-        {"name": setting.name, "value": setting.value}
-        for setting in found
-        if not (model.token_secret and setting.name == TOKEN)
-    ]
-    if not model.token_secret:
-        return plain
-    source = {"secretKeyRef": {"name": model.token_secret, "key": SECRET_KEY_HF_TOKEN}}
-    return [*plain, {"name": TOKEN, "valueFrom": source}]
+    secrets = _secrets(state, model)
+    plain: list[JsonObject] = [{"name": one.name, "value": one.value} for one in found if one.name not in secrets]
+    hidden: list[JsonObject] = [{"name": name, "valueFrom": {"secretKeyRef": ref}} for name, ref in secrets.items()]
+    return plain + hidden
+
+
+def _secrets(state: PlanState, model: PlannedModel) -> dict[str, JsonObject]:
+    """The variables whose values Kubernetes takes from secrets."""
+    found: dict[str, JsonObject] = {}
+    if model.token_secret:
+        found[TOKEN] = {"name": model.token_secret, "key": SECRET_KEY_HF_TOKEN}
+    if secret := state.plan.serving.api_key_secret:
+        found[API_KEY] = {"name": secret, "key": SECRET_KEY_API_KEY}
+    return found
 
 
 def _ours(state: PlanState) -> list[Setting]:

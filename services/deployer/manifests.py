@@ -16,13 +16,13 @@ from services.contracts.workspace import (
 from services.deployer.adapters import FILE, adapter_list, adapter_parts, config_map_name
 from services.deployer.command import COMMANDS, PORT, arguments
 from services.deployer.environment import environment
+from services.deployer.serving import GRACE_SECONDS
 from services.deployer.weights import WEIGHTS, PodParts, WeightsSettings, weights_parts
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 TORCH_PORT = 29500
 """PyTorch's rendezvous port, which KAITO's first Services had beside 80."""
-GRACE_SECONDS = 60
 
 GPU_TAINT = "sku=gpu:NoSchedule"
 PLUGIN_TOLERATION: JsonObject = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}

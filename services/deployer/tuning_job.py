@@ -14,7 +14,8 @@ from services.contracts.plan import Plan, PlannedModel
 from services.contracts.tuning import PlannedTuning
 from services.contracts.workspace import SECRET_KEY_HF_TOKEN
 from services.deployer.command import PORT
-from services.deployer.manifests import GRACE_SECONDS, Images, object_metadata, pinned, pod_resources
+from services.deployer.manifests import Images, object_metadata, pinned, pod_resources
+from services.deployer.serving import GRACE_SECONDS
 from services.deployer.weights import MODEL, WEIGHTS, weights_parts
 
 CONTAINER: Final = "tuning"

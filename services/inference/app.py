@@ -5,13 +5,20 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
+from services.inference.files import model_files
+from services.inference.front import Front, listen
+from services.inference.heard import STEPS_FILE_ENV, read_steps
 from services.inference.local_model import MODEL_DIR_ENV, use_local_model
 from services.inference.logs import configure_logs
-from services.inference.phases import Phases
+from services.inference.phases import Phase, Phases
+from services.inference.progress import look
 from services.inference.trace import export_start, wants_trace
 
 CHILD_GRACE_S = 5.0
@@ -39,18 +46,45 @@ def main() -> int:
 def _run(argv: Sequence[str], phases: Phases, log: logging.Logger) -> None:
     flags, local = use_local_model(argv, os.environ.get(MODEL_DIR_ENV))
     _set_defaults(local)
+    with _steps_file() as steps, _front(flags, phases, steps) as front:
 
-    def ready() -> None:
-        times = {phase.name: phase.seconds for phase in phases.done}
-        log.info("first token after %.1f s", phases.whole().seconds, extra={"fields": {"seconds": times}})
-        threading.Thread(target=_send_trace, args=(phases, log), daemon=True).start()
+        def ready() -> None:
+            phases.inner = [Phase(step.step, step.start_ns, step.end_ns) for step in read_steps(steps) if step.end_ns]
+            text = "first token after %.1f s"
+            log.info(text, phases.whole().seconds, extra={"fields": {"seconds": phases.times()}})
+            threading.Thread(target=_send_trace, args=(phases, log), daemon=True).start()
 
-    # Imported here, since it takes seconds: the environment must be set before, and the time is told.
-    with phases.phase("import"):
-        import uvloop
+        # Imported here, since it takes seconds: the environment must be set before, and the time is told.
+        with phases.phase("import"):
+            import uvloop
 
-        from services.inference.server import parse_args, serve
-    uvloop.run(serve(parse_args(flags), phases, ready))
+            from services.inference.server import parse_args, serve
+        uvloop.run(serve(parse_args(flags), phases, front, ready))
+
+
+@contextmanager
+def _front(flags: list[str], phases: Phases, steps: Path) -> Iterator[Front | None]:
+    """Answer on the server's port until the server does; nothing where the port is left to vLLM."""
+    sock = listen(flags)
+    if sock is None:
+        yield None
+        return
+    files = model_files(flags, os.environ)
+    front = Front(sock, lambda: look(files, phases.current, lambda: read_steps(steps), phases.elapsed_s))
+    front.start()
+    try:
+        yield front
+    finally:
+        front.stop()
+        sock.close()
+
+
+@contextmanager
+def _steps_file() -> Iterator[Path]:
+    """Give the engine's processes a file to tell their steps in."""
+    with tempfile.NamedTemporaryFile(prefix="kaitobus-steps-") as file:
+        os.environ[STEPS_FILE_ENV] = file.name
+        yield Path(file.name)
 
 
 def _give_up(number: int, _frame: object) -> None:

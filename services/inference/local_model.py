@@ -1,15 +1,22 @@
 """Replaces a model's name on the command line by its folder on this node, where the node has one."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 MODEL_DIR_ENV = "KAITOBUS_MODEL_DIR"
 """Set by a node that keeps models: a folder with one folder a model, named by `folder_name`."""
 
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+"""An id of the Hugging Face hub: owner and name."""
+
 
 def folder_name(model: str) -> str:
-    """Return the folder a Hugging Face id is kept under: its last part in lower case."""
-    return model.rstrip("/").rsplit("/", 1)[-1].lower()
+    """Return the folder a Hugging Face id is kept under: the whole id in lower case, `--` for the slash.
+
+    The owner is part of it: a model of another owner may have the same name, and must not be served instead.
+    """
+    return model.lower().replace("/", "--")
 
 
 def use_local_model(argv: Sequence[str], model_dir: str | None) -> tuple[list[str], bool]:
@@ -20,7 +27,7 @@ def use_local_model(argv: Sequence[str], model_dir: str | None) -> tuple[list[st
     """
     at, model = _find(argv)
     folder = Path(model_dir or "", folder_name(model))
-    if not model_dir or not model or not folder.is_dir():
+    if not model_dir or not _ID.fullmatch(model) or not folder.is_dir():
         return list(argv), False
     width = 1 if argv[at].startswith("--model=") else 2
     local = [*argv[:at], "--model", str(folder), *argv[at + width :]]

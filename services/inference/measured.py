@@ -6,8 +6,12 @@ nowhere: it is heard in the log.
 """
 
 import logging
+import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
+
+from services.inference.heard import STEPS_FILE_ENV, StepListener
 
 GIB = 2**30
 METHOD = "kaitobus_memory"
@@ -41,6 +45,8 @@ class _Listener(logging.Handler):
 # vLLM imports this module before the worker loads the model, so no line is missed.
 _LISTENER = _Listener()
 logging.getLogger("vllm").addHandler(_LISTENER)
+if steps_file := os.environ.get(STEPS_FILE_ENV):
+    logging.getLogger("vllm").addHandler(StepListener(Path(steps_file)))
 
 
 class WorkerMemory:

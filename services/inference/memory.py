@@ -60,3 +60,11 @@ def set_gauges(memory: Memory, registry: CollectorRegistry) -> None:
             gib.labels(part.removesuffix("_gib")).set(value)
     if (held := memory.get("kv_tokens")) is not None:
         tokens.set(held)
+
+
+def set_start_gauges(times: Mapping[str, float], registry: CollectorRegistry) -> None:
+    """Put the seconds of the start's phases and steps into the registry."""
+    words = "How long each phase of the start took."
+    seconds = Gauge("kaitobus_start_phase_seconds", words, ["phase"], registry=registry)
+    for phase, value in times.items():
+        seconds.labels(phase).set(value)

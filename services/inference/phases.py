@@ -27,15 +27,27 @@ class Phases:
         self._clock = clock
         self.start_ns = clock()
         self.done: list[Phase] = []
+        self.inner: list[Phase] = []
+        """Steps inside of those, as the engine's processes told them."""
+        self.current = "import"
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time what happens inside; a step that fails is kept too."""
-        start_ns = self._clock()
+        start_ns, self.current = self._clock(), name
         try:
             yield
         finally:
             self.done.append(Phase(name, start_ns, self._clock()))
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long the start has taken so far, in seconds."""
+        return (self._clock() - self.start_ns) / 1e9
+
+    def times(self) -> dict[str, float]:
+        """Return the seconds of each phase and step."""
+        return {phase.name: phase.seconds for phase in (*self.done, *self.inner)}
 
     def whole(self) -> Phase:
         """Return the start as one phase, up to the end of the last step."""

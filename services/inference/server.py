@@ -1,9 +1,9 @@
-"""Wires vLLM's OpenAI server: engine, vLLM's routes, ours, one token, then the port."""
+"""Wires vLLM's OpenAI server: engine, vLLM's routes, ours, one token; then it takes over the port."""
 
 import asyncio
 import logging
-import signal
-import threading
+import os
+import socket
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -22,11 +22,18 @@ from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.logger import configure_logging_from_args
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
+from services.inference import cards, gate
 from services.inference.adapters.serving import keeping_adapters
+from services.inference.cards import CARDS
+from services.inference.door import LIMIT_ENV, Door, limit_of
+from services.inference.drain import CUT_OFF_S, DEFAULT_GRACE_S, GRACE_ENV, Drain
+from services.inference.front import Front
+from services.inference.gate import GATE
 from services.inference.logs import LOGGER
 from services.inference.measured import EXTENSION
-from services.inference.memory import measured, memory_router, set_gauges
+from services.inference.memory import measured, memory_router, set_gauges, set_start_gauges
 from services.inference.phases import Phases
+from services.inference.progress import ENGINE, FIRST_TOKEN
 from services.inference.routes import chat_router
 from services.inference.vllm_names import make_arg_parser, validate_parsed_serve_args
 
@@ -43,52 +50,74 @@ def parse_args(argv: Sequence[str]) -> Namespace:
     return args
 
 
-async def serve(args: Namespace, phases: Phases, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM. `ready` is called once the first token is there, just before the port opens."""
-    address, sock = setup_server(args, reuse_port=False)
+async def serve(args: Namespace, phases: Phases, front: Front | None, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM. `ready` is called once the first token is there, just before vLLM's app has the port."""
+    address, sock = _socket(args, front)
     async with AsyncExitStack() as stack:
-        with phases.phase("engine init"):
+        with phases.phase(ENGINE):
             engine = await stack.enter_async_context(build_async_engine_client(args))
-        with phases.phase("first token"):
-            app = await _build(engine, args)
+        with phases.phase(FIRST_TOKEN):
+            app, door = await _build(engine, args)
             await _first_token(app)
         await stack.enter_async_context(keeping_adapters(app, args))
         ready()
+        set_start_gauges(phases.times(), REGISTRY)
         log.info("serving on %s", address)
+        if front:
+            await asyncio.to_thread(front.stop)
         serving = asyncio.create_task(serve_http(app, sock=sock, **_http_options(args)))
-        await asyncio.sleep(0)  # serve_http sets its signal handlers in its first step; ours come on top
-        told = _note_signals()
+        await asyncio.sleep(0)  # serve_http sets its signal handlers in its first step; ours take their place
+        drain = Drain(door, float(os.environ.get(GRACE_ENV) or DEFAULT_GRACE_S), _closer(app))
+        drain.mind_signals()
         closing = await serving
-    # As in vLLM: the engine is ended first, then the last answers are awaited.
+    # The last answers are out; the engine has been ended by leaving the block.
     try:
         await closing
     finally:
         sock.close()
-    if not told.is_set():
+    if not drain.told:
         raise RuntimeError("vLLM's engine process died; its own log lines above say why")
 
 
-def _note_signals() -> threading.Event:
-    """Return an event that is set once the process is told to stop.
+def _socket(args: Namespace, front: Front | None) -> tuple[str, socket.socket]:
+    """Return where the server listens, with vLLM's own checks of the flags.
 
-    vLLM's server ends in the same way when it is told to and when its engine dies. Its signal handlers are the
-    event loop's, which hears of a signal through a file descriptor, so Python's handler is free to take note.
+    vLLM checks them where it makes its socket. That one is not wanted where ours is open already.
     """
-    told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    return told
+    if front is None:
+        address, sock = setup_server(args, reuse_port=False)
+        return str(address), sock
+    elsewhere = Namespace(**{**vars(args), "host": "127.0.0.1", "port": 0})
+    setup_server(elsewhere, reuse_port=False)[1].close()
+    return f"http://{args.host or '0.0.0.0'}:{args.port}", front.sock  # noqa: S104 - what no host means
 
 
-async def _build(engine: EngineClient, args: Namespace) -> FastAPI:
+def _closer(app: FastAPI) -> Callable[[], None]:
+    """Return what ends uvicorn, and with it `serve_http`, as vLLM's own watchdog does it."""
+
+    def close() -> None:
+        app.state.server.should_exit = True
+
+    return close
+
+
+async def _build(engine: EngineClient, args: Namespace) -> tuple[FastAPI, Door]:
+    """Build the app: vLLM's routes and ours, and before them who may come in."""
     tasks = await engine.get_supported_tasks()
+    args.middleware = [*args.middleware, CARDS, GATE]  # the last is the outermost
     app = build_app(args, tasks, engine.model_config)
-    app.include_router(chat_router([key for key in (args.api_key or [envs.VLLM_API_KEY]) if key]))
+    app.include_router(chat_router())
     memory = await measured(engine)
     app.include_router(memory_router(memory))
     set_gauges(memory, REGISTRY)
+    config = engine.vllm_config
+    at_once = config.scheduler_config.max_num_seqs * config.parallel_config.data_parallel_size
+    door = Door(limit_of(os.environ.get(LIMIT_ENV), at_once))
+    setattr(app.state, cards.STATE, cards.about_model(args.revision, os.environ))
+    keys = [key for key in (args.api_key or [envs.VLLM_API_KEY]) if key]
+    setattr(app.state, gate.STATE, gate.entrance(door, keys))
     await init_app_state(engine, app.state, args, tasks)
-    return app
+    return app, door
 
 
 async def _first_token(app: FastAPI) -> None:
@@ -114,6 +143,7 @@ def _http_options(args: Namespace) -> dict[str, object]:
         **options,
         "log_level": args.uvicorn_log_level,
         "access_log": not args.disable_uvicorn_access_log,
+        "timeout_graceful_shutdown": CUT_OFF_S,
         "timeout_keep_alive": envs.VLLM_HTTP_TIMEOUT_KEEP_ALIVE,
         **({} if log_config is None else {"log_config": log_config}),
     }

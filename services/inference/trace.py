@@ -1,4 +1,4 @@
-"""Writes the start of the engine as one span with a child a phase, into the trace of the Workspace."""
+"""Writes the start of the engine as one span with a child a phase or step, into the trace of the Workspace."""
 
 from collections.abc import Mapping
 
@@ -32,7 +32,7 @@ def export_start(phases: Phases, environ: Mapping[str, str], failure: str | None
     parent = TraceContextTextMapPropagator().extract({"traceparent": environ["TRACEPARENT"]})
     whole = phases.whole()
     span = tracer.start_span(whole.name, context=parent, start_time=whole.start_ns)
-    for phase in phases.done:
+    for phase in (*phases.done, *phases.inner):
         child = tracer.start_span(phase.name, context=set_span_in_context(span), start_time=phase.start_ns)
         child.end(end_time=phase.end_ns)
     if failure is not None:

@@ -22,6 +22,7 @@ from services.contracts.plan import (
     SetAside,
     Workload,
 )
+from services.contracts.serving import BadServing, serving_of
 from services.contracts.tuning import PlannedTuning
 from services.contracts.workspace import (
     ANNOTATION_ENABLE_LB,
@@ -88,7 +89,7 @@ def make_plan(
         return chosen
     try:
         return _plan(state, subject, chosen, held)
-    except BadSource as error:
+    except (BadSource, BadServing) as error:
         return Refusal(reason=Reason.INVALID_SPEC, message=str(error))
 
 
@@ -191,6 +192,7 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate, held: Plan
         disk_gib=model.disk_gib if model else DISK_GIB,
         lora=plan_lora(state, model, subject.wish, held) if model and workload is Workload.INFERENCE else None,
         load_balancer=_is_on(state, ANNOTATION_ENABLE_LB),
+        serving=serving_of(state.annotations),
         prediction=_prediction(chosen),
         tuning=_tuning(state, subject, chosen),
         cost_per_hour=chosen.cost_per_hour,

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from services.chassis.kube import CONFIGMAPS, SECRETS, KubeClient, ObjectRef, dig_dict
 from services.contracts.conditions import Reason
+from services.contracts.serving import ANNOTATION_API_KEY_SECRET, serving_of
 from services.contracts.workspace import CONFIG_KEY_INFERENCE, CONFIG_KEY_TUNING, Tuning, WorkspaceSpec
 from services.watcher.validate import Problem, find_problem
 from services.watcher.workspace import Workspace
@@ -31,14 +32,15 @@ async def examine(kube: KubeClient, workspace: Workspace) -> Referenced:
     problem = find_problem(workspace)
     if problem is not None or workspace.spec is None:
         return Referenced({}, problem)
-    return await look_up(kube, workspace.metadata.namespace, workspace.spec)
+    return await look_up(kube, workspace.metadata.namespace, workspace.spec, workspace.metadata.annotations)
 
 
-async def look_up(kube: KubeClient, namespace: str, spec: WorkspaceSpec) -> Referenced:
-    """Read what the spec names. Raises KubeError if the API server does not answer."""
+async def look_up(kube: KubeClient, namespace: str, spec: WorkspaceSpec, annotations: Mapping[str, str]) -> Referenced:
+    """Read what a valid Workspace names. Raises KubeError if the API server does not answer."""
     configs, problem = await _config(kube, namespace, spec)
     if problem is None:
-        missing = await asyncio.gather(*(_missing(kube, namespace, *named) for named in secret_names(spec)))
+        named = secret_names(spec, annotations)
+        missing = await asyncio.gather(*(_missing(kube, namespace, *one) for one in named))
         problem = next((found for found in missing if found), None)
     return Referenced(configs, problem)
 
@@ -74,8 +76,8 @@ async def _missing(kube: KubeClient, namespace: str, name: str, use: str) -> Pro
     )
 
 
-def secret_names(spec: WorkspaceSpec) -> Iterator[tuple[str, str]]:
-    """Each secret that is needed to start, with the field that names it."""
+def secret_names(spec: WorkspaceSpec, annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each secret that is needed to start, with the field or annotation that names it."""
     preset = spec.preset
     if preset and preset.preset_options and preset.preset_options.model_access_secret:
         yield preset.preset_options.model_access_secret, "presetOptions.modelAccessSecret"
@@ -86,6 +88,8 @@ def secret_names(spec: WorkspaceSpec) -> Iterator[tuple[str, str]]:
             yield name, f"inference.adapters[{index}].source.imagePullSecrets"
     if spec.tuning:
         yield from _tuning_secrets(spec.tuning)
+    if secret := serving_of(annotations).api_key_secret:
+        yield secret, f"the annotation {ANNOTATION_API_KEY_SECRET}"
 
 
 def _tuning_secrets(tuning: Tuning) -> Iterator[tuple[str, str]]:

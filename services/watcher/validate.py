@@ -13,6 +13,7 @@ from services.contracts.base import Contract
 from services.contracts.conditions import Condition, ConditionType, Reason, false
 from services.contracts.model_source import BadSource, image_source, named_source, wants_local_weights
 from services.contracts.plan import Fixed, Workload
+from services.contracts.serving import BadServing, serving_of
 from services.contracts.workspace import (
     Adapter,
     DataDestination,
@@ -220,6 +221,10 @@ def _invalid_annotations(annotations: Mapping[str, str]) -> Iterator[str]:
         value = annotations.get(key)
         if value is not None and value not in allowed:
             yield f"Annotation {key} must be one of {', '.join(allowed)}; it is {value!r}."
+    try:
+        serving_of(annotations)
+    except BadServing as error:
+        yield str(error)
 
 
 def _changed(planned: Fixed, wanted: Fixed) -> Iterator[str]:

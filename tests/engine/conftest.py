@@ -24,6 +24,9 @@ API_KEY = "a-key-of-the-tests"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_SPAN_ID = "b7ad6b7169203331"
 
+MAX_REQUESTS = 4
+REVISION = "12fd25f77366fa6b3b4b768ec3050bf629380bac"
+
 READY_WITHIN_S = 240.0
 """About 30 s on two idle cores; the first run on a machine reads 2 GB of libraries from disk."""
 
@@ -40,6 +43,8 @@ class Server:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    told: list[tuple[int, str]] = field(default_factory=list)
+    """What `/health` said until it was ready: status and body."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,9 @@ def server(
         "KAITOBUS_MODEL_DIR": str(model.parent),
         "TRACEPARENT": f"00-{TRACE_ID}-{PARENT_SPAN_ID}-01",
         "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.url,
+        "KAITOBUS_MAX_REQUESTS": str(MAX_REQUESTS),
+        "KAITOBUS_MODEL_REVISION": REVISION,
+        "KAITOBUS_WORKSPACE": "default/smollm2",
     }
     with started(engine, [*FLAGS, *CPU_FLAGS], environment, log) as running:
         yield running
@@ -122,15 +130,19 @@ def wait_until_ready(running: Server) -> None:
     while time.monotonic() < deadline:
         if running.process.poll() is not None:
             break
-        if answers_health(running.url):
+        running.told.append(health(running.url))
+        if running.told[-1][0] == 200:
             return
         time.sleep(0.2)
     pytest.fail(f"the engine did not get ready:\n{running.log.read_text()[-4000:]}")
 
 
-def answers_health(url: str) -> bool:
+def health(url: str) -> tuple[int, str]:
+    """Status and body; 0 where nobody answers."""
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        return 0, str(error)

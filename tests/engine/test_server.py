@@ -10,16 +10,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from openai import OpenAI
+from openai import APIStatusError, OpenAI, RateLimitError, Stream
+from openai.types import Completion
 from openai.types.chat import ChatCompletionUserMessageParam
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.engine.conftest import API_KEY, PARENT_SPAN_ID, SERVED_NAME, TRACE_ID, OtlpSink, Server
+from tests.engine.conftest import (
+    API_KEY,
+    MAX_REQUESTS,
+    PARENT_SPAN_ID,
+    REVISION,
+    SERVED_NAME,
+    TRACE_ID,
+    OtlpSink,
+    Server,
+    health,
+)
 
 pytestmark = pytest.mark.timeout(900)
 
 QUESTION = "What is the capital of France?"
+PHASES = {"import", "engine init", "load weights", "first token"}  # a warm-up only where the model is compiled
 MESSAGES: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": QUESTION}]
 
 
@@ -48,6 +60,18 @@ def refused(server: Server, body: object) -> str:
     assert isinstance(error, dict)
     assert "Traceback" not in json.dumps(answer)
     return str(error["message"])
+
+
+def test_the_port_answers_from_the_first_second_until_the_model_does(server: Server) -> None:
+    answered = [(status, body) for status, body in server.told if status]
+    unanswered = len(server.told) - len(answered)
+    assert all(status == 0 for status, _ in server.told[:unanswered])  # once it answers, it always does
+    assert {status for status, _ in answered[:-1]} == {503}
+    told = [json.loads(body) for _, body in answered[:-1]]
+    assert told[0]["phase"] == "import"
+    assert {"engine init", "load weights"} <= {one["phase"] for one in told}
+    assert told[-1]["downloaded_bytes"] == told[-1]["total_bytes"] > 200_000_000
+    assert "Next" in told[0]["message"]
 
 
 def test_the_openai_client_gets_an_answer(client: OpenAI) -> None:
@@ -127,7 +151,7 @@ def test_our_log_lines_are_json_and_tell_when_the_first_token_came(server: Serve
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
     first = next(line for line in lines if line["message"].startswith("first token"))
     assert first["trace_id"] == TRACE_ID
-    assert first["seconds"].keys() == {"import", "engine init", "first token"}
+    assert first["seconds"].keys() == PHASES
 
 
 def test_the_start_is_a_span_of_the_workspaces_trace(server: Server, otlp: OtlpSink) -> None:
@@ -135,7 +159,7 @@ def test_the_start_is_a_span_of_the_workspaces_trace(server: Server, otlp: OtlpS
     whole = spans.pop("engine start")
     assert whole.trace_id.hex() == TRACE_ID
     assert whole.parent_span_id.hex() == PARENT_SPAN_ID
-    assert spans.keys() == {"import", "engine init", "first token"}
+    assert spans.keys() == PHASES
     for span in spans.values():
         assert span.parent_span_id == whole.span_id
         assert whole.start_time_unix_nano <= span.start_time_unix_nano < span.end_time_unix_nano
@@ -154,13 +178,72 @@ def test_what_the_engine_measured_is_told_without_a_key_and_in_the_metrics(serve
     assert f"kaitobus_engine_kv_tokens {float(memory['kv_tokens'])}" in metrics
 
 
-def test_sigterm_ends_it_without_leaving_children(server: Server) -> None:
+def test_a_models_card_tells_its_revision_and_its_workspace(client: OpenAI) -> None:
+    (card,) = client.models.list()
+    assert card.model_dump()["kaitobus"] == {"revision": REVISION, "workspace": "default/smollm2"}
+    assert card.model_dump()["max_model_len"] == 2048  # vLLM's own fields are all there
+
+
+def test_the_key_guards_all_that_costs_and_no_probe(server: Server) -> None:
+    stranger = OpenAI(base_url=f"{server.url}/v1", api_key="wrong", max_retries=0)
+    with stranger, pytest.raises(APIStatusError, match="401"):
+        stranger.models.list()
+    for path in ("/tokenize", "/invocations", "/chat"):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{server.url}{path}", b"{}", timeout=10)
+    assert health(server.url)[0] == 200
+
+
+def test_a_full_queue_is_429_with_the_time_to_come_back(client: OpenAI) -> None:
+    streams = [long_stream(client, 600) for _ in range(MAX_REQUESTS)]
+    try:
+        with pytest.raises(RateLimitError) as caught:
+            client.completions.create(model=SERVED_NAME, prompt="Hello", max_tokens=1)
+        assert int(caught.value.response.headers["Retry-After"]) > 0
+        assert f"{MAX_REQUESTS} requests are in this server" in caught.value.message
+    finally:
+        for stream in streams:
+            stream.close()
+    patient = client.with_options(max_retries=5)
+    assert patient.completions.create(model=SERVED_NAME, prompt="Hello", max_tokens=1).choices
+
+
+def long_stream(client: OpenAI, tokens: int) -> Stream[Completion]:
+    """A stream that has begun and goes on for so many tokens."""
+    stream = client.completions.create(
+        model=SERVED_NAME, prompt="Hello", max_tokens=tokens, stream=True, extra_body={"ignore_eos": True}
+    )
+    next(stream)
+    return stream
+
+
+def test_sigterm_lets_a_running_stream_finish_then_ends_without_leaving_children(
+    server: Server, client: OpenAI
+) -> None:
     """Runs last: it ends the server that the tests above share."""
     children = descendants(server.process.pid)
     assert len(children) >= 2
+    stream = long_stream(client, 150)
     server.process.send_signal(signal.SIGTERM)
+    until_ending(server)
+    with pytest.raises(APIStatusError) as refused_now:
+        client.completions.create(model=SERVED_NAME, prompt="Hello", max_tokens=1)
+    assert refused_now.value.status_code == 503
+    assert refused_now.value.response.headers["Connection"] == "close"
+    assert int(refused_now.value.response.headers["Retry-After"]) > 0
+    reasons = [choice.finish_reason for chunk in stream for choice in chunk.choices]
+    assert len(reasons) > 100
+    assert reasons[-1] == "length"
     assert server.process.wait(timeout=60) == 0
     wait_until_gone(children)
+
+
+def until_ending(server: Server) -> None:
+    deadline = time.monotonic() + 5
+    while (found := health(server.url))[0] != 503 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert found[0] == 503
+    assert "ending" in found[1]
 
 
 def wait_for_spans(otlp: OtlpSink) -> list[Span]:

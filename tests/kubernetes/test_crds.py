@@ -26,6 +26,7 @@ from services.contracts.plan import (
     SetAside,
     Workload,
 )
+from services.contracts.serving import Serving
 from services.contracts.status import State, WorkspaceStatus
 from services.contracts.tuning import PlannedTuning, TuningMemory, TuningProgress
 from services.contracts.workspace import DataDestination, DataSource, Schemaless
@@ -117,6 +118,7 @@ def full_plan() -> Plan:
         disk_gib=87,
         lora=full_lora(),
         load_balancer=True,
+        serving=Serving(api_key_secret="key", max_requests=100),
         prediction=Prediction(weights_gib=14.96, activation_gib=1.5, kv_cache_gib=7, kv_tokens=1234, total_gib=23.46),
         tuning=PlannedTuning(
             method="qlora",
@@ -292,8 +294,10 @@ async def test_get_wide_adds_job_nodes_cost_and_reason(installed: Kubectl, names
     await installed("-n", namespace, "apply", "-f", str(SOURCES[0]))
     await write_status(installed, namespace, NAME, full_status().to_dict())
     header, row = (await installed("-n", namespace, "get", "workspace", "-o", "wide")).splitlines()
-    assert header.split()[6:] == ["JOBSTARTED", "WORKSPACESUCCEEDED", "NODES", "COST/H", "REASON", "AGE"]
-    assert row.split()[7:12] == ["True", "True", "2", "3.06", "Because"]
+    assert header.split()[6:] == [
+        "JOBSTARTED", "WORKSPACESUCCEEDED", "NODES", "STEP", "LOSS", "COST/H", "REASON", "AGE",
+    ]  # fmt: skip
+    assert row.split()[7:14] == ["True", "True", "2", "5", "0.5", "3.06", "Because"]
 
 
 async def test_it_is_in_its_category(installed: Kubectl) -> None:

