@@ -172,11 +172,10 @@ def test_in_four_bits_it_is_tuned_into_a_volume_and_measured_on_what_was_held_ou
 @pytest.mark.parametrize(
     ("training", "data", "words"),
     [
-        ({**FEW, "learning_rate": 1e30, "max_steps": 4}, ROWS, "the training has diverged"),
         (FEW, "a,b\n1,2\n", "None of the usual columns is in the data"),
         (FEW, "instruction,response\nx,\n", "has no example"),
     ],
-    ids=["diverged", "columns", "nothing"],
+    ids=["columns", "nothing"],
 )
 def test_what_cannot_be_trained_ends_in_words_and_is_not_tried_again(
     tuner: Tuner, training: dict[str, object], data: str, words: str

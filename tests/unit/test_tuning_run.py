@@ -12,7 +12,7 @@ import pytest
 from services.contracts.tuning import TuningProgress
 from services.inference.tuning.app import launcher, read_config
 from services.inference.tuning.checkpoints import last_checkpoint
-from services.inference.tuning.failure import TuningError, killed, of_os_error, read_failure
+from services.inference.tuning.failure import TuningError, check_loss, killed, of_os_error, read_failure
 from services.inference.tuning.outside import in_words
 from services.inference.tuning.progress import Progress, serve
 from services.inference.tuning.result import Destination, card, copy_to, finish_folder
@@ -162,3 +162,11 @@ def test_the_configuration_comes_from_a_file_or_the_environment(
         read_config(str(tmp_path / "c.yaml"), "lora")
     with pytest.raises(TuningError, match="cannot be read"):
         read_config(str(tmp_path / "none.yaml"), "lora")
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_run(loss: float) -> None:
+    check_loss(0.5, 6)
+    with pytest.raises(TuningError, match="at step 7: the training has diverged") as caught:
+        check_loss(loss, 7)
+    assert caught.value.code is ExitCode.BAD_INPUT

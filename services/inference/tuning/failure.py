@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -51,3 +52,13 @@ def killed(signal: int, doing: str) -> TuningError:
         " Most likely the machine's memory ran out: use a smaller batch or shorter examples." if signal == 9 else ""
     )
     return TuningError(f"The process was killed by signal {signal} while {doing}.{memory}", ExitCode.PASSES)
+
+
+def check_loss(loss: float, step: int) -> None:
+    """Raises TuningError where the loss is no number any more: what is trained from there on is worth nothing."""
+    if math.isfinite(loss):
+        return
+    raise TuningError(
+        f"The loss became {loss} at step {step}: the training has diverged. Lower TrainingArguments.learning_rate, or "
+        "set ModelConfig.torch_dtype to float32."
+    )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any, Final
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from services.inference.tuning.failure import TuningError
+from services.inference.tuning.failure import check_loss
 from services.inference.tuning.progress import Progress
 from services.inference.tuning.spec import Spec
 
@@ -55,11 +54,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers' types are n
         loss = logs.get("loss")
         if loss is None:
             return
-        if not math.isfinite(loss):
-            raise TuningError(
-                f"The loss became {loss} at step {state.global_step}: the training has diverged. Lower "
-                "TrainingArguments.learning_rate, or set ModelConfig.torch_dtype to float32."
-            )
+        check_loss(float(loss), state.global_step)
         if state.is_world_process_zero:
             self._progress.tell(
                 "training", step=state.global_step, loss=round(float(loss), 4), **self._speed(state, logs)
