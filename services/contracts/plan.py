@@ -106,6 +106,7 @@ class Plan(Contract):
 
     revision: int = Field(ge=1)
     generation: int
+    """That of the spec by which nodes and engine were planned; other adapters do not change it."""
     workload: Workload
     provider: str
     instance_type: str

@@ -63,7 +63,10 @@ def plan_lora(state: WorkspaceState, model: ModelFacts, wish: Wish, held: Plan |
 
 
 def with_adapters(plan: Plan, state: WorkspaceState) -> Plan:
-    """A plan that stands, with the adapters that are wanted now; itself where they are the same. Raises BadSource."""
+    """A plan that stands, with the adapters that are wanted now; itself where they are the same. Raises BadSource.
+
+    Its generation stays: the pod carries that in its environment, and would start anew with another.
+    """
     if plan.lora is None or plan.model is None:
         return plan
     adapters = _planned(state, (plan.model.name, plan.model.id))
@@ -72,7 +75,7 @@ def with_adapters(plan: Plan, state: WorkspaceState) -> Plan:
     secrets = tuple(dict.fromkeys((*plan.lora.pull_secrets, *_secrets(adapters))))
     lora = PlannedLora(adapters=adapters, pull_secrets=secrets)
     lora = lora.model_copy(update={"why": _way(plan.lora, lora)})
-    return plan.model_copy(update={"lora": lora, "generation": state.generation})
+    return plan.model_copy(update={"lora": lora})
 
 
 def _way(before: PlannedLora, after: PlannedLora) -> str:

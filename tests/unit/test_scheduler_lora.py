@@ -82,12 +82,13 @@ def test_all_else_of_a_plan_stands_when_adapters_come_change_and_go(wanted: tupl
     cheaper = CLOUD.model_copy(
         update={"offers": tuple(o.model_copy(update={"price_per_hour": 0.01}) for o in CLOUD.offers)}
     )
-    after = planned(having(*wanted), (cheaper,), before)
+    state = having(*wanted).model_copy(update={"generation": 7})
+    after = planned(state, (cheaper,), before)
     assert after.revision == before.revision + 1
     unchanged = {"revision": after.revision, "lora": after.lora}
     assert after == before.model_copy(update=unchanged)
     assert why(after) == "The adapters are changed while the server runs."
-    assert planned(having(*wanted), (cheaper,), after) == after
+    assert planned(state, (cheaper,), after) == after
 
 
 def test_the_first_one_makes_a_new_plan_and_says_that_the_server_starts_anew() -> None:
