@@ -12,6 +12,7 @@ GENERATES = frozenset(
     {
         "/chat",
         "/classify",
+        "/cohere/v2/chat",
         "/generative_scoring",
         "/inference/v1/generate",
         "/invocations",
@@ -25,9 +26,11 @@ GENERATES = frozenset(
         "/v1/completions",
         "/v1/embeddings",
         "/v1/messages",
+        "/v1/realtime",
         "/v1/rerank",
         "/v1/responses",
         "/v1/score",
+        "/v1/systemone",
         "/v2/embed",
         "/v2/rerank",
     }

@@ -49,7 +49,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         here: Entrance = getattr(scope["app"].state, STATE)
-        method, path = scope.get("method", "GET"), scope["path"].removeprefix(scope.get("root_path", ""))
+        method = scope.get("method", "POST")  # a web socket has none, and gives work
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
         refusal = _locked(here, scope, method, path) or here.door.refusal(method, path)
         if refusal is not None:
             await _refuse(refusal, scope, send)

@@ -15,6 +15,8 @@ CLOUD_ADDRESSES: Final = frozenset({ipaddress.ip_address("168.63.129.16")})
 """Public addresses that are a cloud's own within it (Azure's agent). Other clouds' are link-local or private."""
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are the IPv4 address that is really reached."""
+_PUBLIC_IPV6: Final = ipaddress.IPv6Network("2000::/3")
+"""RFC 4291: all that was ever given out."""
 _LONGEST_NAME: Final = 180
 _NOT_IN_NAMES: Final = re.compile(r"[^\w.+=@ -]")
 
@@ -52,6 +54,8 @@ def is_allowed(address: str, networks: tuple[Network, ...] = ()) -> bool:
         return False
     if any(found in network for network in networks if network.version == found.version):
         return True
+    if found.version == 6 and found not in _PUBLIC_IPV6:
+        return False  # also what only translates to IPv4, or is of one site (RFC 8215, 3879, 2765)
     return found.is_global and not found.is_multicast and found not in CLOUD_ADDRESSES
 
 

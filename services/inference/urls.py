@@ -27,7 +27,7 @@ from services.inference.url_rules import UrlError, UrlRules, check_url, file_nam
 _CHUNK: Final = 2**20
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=30, sock_connect=15, sock_read=60)
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
+_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _LONGEST_PAUSE_S: Final = 60.0
 
 Progress = Callable[[int, int | None], None]
@@ -157,7 +157,7 @@ class _Download:
                     await self._take(response)
                     disposition = response.content_disposition
                     return file_name(self._url, disposition.filename if disposition else None)
-                url = urljoin(url, response.headers.get("Location", ""))
+                url = _led_to(url, response.headers.get("Location", ""))
         raise UrlError(
             f"{shown_url(self._url)} leads on to other addresses more than {self._rules.redirects} times. "
             "Name the address of the file itself."
@@ -180,7 +180,7 @@ class _Download:
             raise UrlError(f"{shown_url(self._url)}: the server packs the file though it was asked not to.")
         if not self._continues(response):
             self._file.restart(_validator(response))
-        total = None if response.content_length is None else self._file.size + response.content_length
+        total = self._total(response)
         self._check_room(total or 0, response.content_length or 0)
         with self._file.append() as file:
             size = self._file.size
@@ -189,6 +189,15 @@ class _Download:
                 self._check_room(size, 0)
                 file.write(chunk)
                 self._progress(self._rules.bytes - self._room + size, total)
+        if total is not None and size < total:
+            raise UrlError(f"{shown_url(self._url)}: {size} of {total} bytes came.", passes=True)
+
+    def _total(self, response: aiohttp.ClientResponse) -> int | None:
+        """What the whole file has, where the server says so. A part may be shorter than the rest (RFC 9110, 15.3.7)."""
+        found = _RANGE.fullmatch(response.headers.get("Content-Range", "")) if response.status == 206 else None
+        if found and found[2].isdecimal():
+            return int(found[2])
+        return None if response.content_length is None else self._file.size + response.content_length
 
     def _continues(self, response: aiohttp.ClientResponse) -> bool:
         """Whether an answer goes on at the byte that was asked for."""
@@ -244,6 +253,14 @@ def _validator(response: aiohttp.ClientResponse) -> str:
 def _seconds(response: aiohttp.ClientResponse) -> float | None:
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isdecimal() and len(text) < 6 else None
+
+
+def _led_to(url: str, location: str) -> str:
+    """Where a redirect leads. Raises UrlError."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise UrlError(f"{shown_url(url)} leads to what is no address of a file.") from None
 
 
 def _words(error: BaseException) -> str:

@@ -31,6 +31,7 @@ class Server:
         self.breaks_at: int | None = None
         self.breaks = 0
         self.changes_after = False
+        self.most: int | None = None
         self.url = ""
 
     async def file(self, request: web.Request) -> web.StreamResponse:
@@ -38,9 +39,10 @@ class Server:
         self.asked.append(wanted)
         same = request.headers.get("If-Range") == self.etag
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and same else 0
-        headers = {"Content-Length": str(len(self.data) - start)} | ({"ETag": self.etag} if self.etag else {})
+        end = min(len(self.data), start + self.most) if start and self.most else len(self.data)
+        headers = {"Content-Length": str(end - start)} | ({"ETag": self.etag} if self.etag else {})
         if start:
-            headers["Content-Range"] = f"bytes {start}-{len(self.data) - 1}/{len(self.data)}"
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(self.data)}"
         response = web.StreamResponse(status=206 if start else 200, headers=headers)
         await response.prepare(request)
         if self.breaks:
@@ -51,7 +53,7 @@ class Server:
             if self.changes_after:
                 self.etag, self.data = '"v2"', DATA[::-1]
             return response
-        await response.write(self.data[start:])
+        await response.write(self.data[start:end])
         return response
 
 
@@ -131,6 +133,13 @@ async def test_a_break_goes_on_where_it_was(server: Server, tmp_path: Path) -> N
     assert all(asked.startswith("bytes=") for asked in server.asked[1:])
 
 
+async def test_a_server_may_give_the_rest_in_parts(server: Server, tmp_path: Path) -> None:
+    server.breaks, server.breaks_at, server.most = 1, len(DATA) // 4, len(DATA) // 4
+    (whole,) = await fetch(f"{server.url}/data.csv", to=tmp_path / "data")
+    assert whole.path.read_bytes() == DATA
+    assert len(server.asked) >= 4
+
+
 async def test_so_does_a_later_run(server: Server, tmp_path: Path) -> None:
     server.breaks_at, server.breaks = 0, 100
     with pytest.raises(UrlError) as caught:
@@ -189,7 +198,11 @@ async def test_by_itself_no_address_of_this_machine_is_connected_to(server: Serv
 
 @pytest.mark.parametrize(
     ("target", "words"),
-    [("file:///etc/passwd", "no http or https"), ("https://u:p@127.0.0.1/", "holds a user")],
+    [
+        ("https://[bad/", "no address of a file"),
+        ("file:///etc/passwd", "no http or https"),
+        ("https://u:p@127.0.0.1/", "holds a user"),
+    ],
 )
 async def test_a_redirect_to_what_is_not_asked_for_ends_it(
     server: Server, tmp_path: Path, target: str, words: str

@@ -61,6 +61,7 @@ class TestBodies:
 
     def test_the_likeliest_token_or_a_choice(self) -> None:
         assert Sampling(temperature=0).arguments() == {"do_sample": False}
+        assert Sampling(temperature=1e-40).arguments() == {"do_sample": False}
         assert Sampling().arguments() == {}
         assert Sampling(top_p=0.9).arguments() == {"do_sample": True, "temperature": 1.0, "top_p": 0.9}
         assert Sampling(temperature=0.5, top_k=-1).arguments() == {"do_sample": True, "temperature": 0.5, "top_k": 0}
@@ -96,6 +97,7 @@ class TestBodies:
             ({"logprobs": True}, "logprobs is not possible"),
             ({"response_format": {"type": "json_object"}}, "response_format is not possible"),
             ({"temperature": 3}, "temperature"),
+            ({"repetition_penalty": 1e-300}, "repetition_penalty"),
             ({"max_tokens": 0}, "max_tokens"),
             ({"stop": ["x"] * 17}, "stop"),
             ({"prompt": ["a", "b"]}, "one prompt a request"),

@@ -41,6 +41,10 @@ def test_the_public_internet_is_connected_to(address: str) -> None:
         "::ffff:127.0.0.1",
         "64:ff9b::a9fe:a9fe",
         "2002:7f00:1::1",
+        "64:ff9b:1::a9fe:a9fe",
+        "fec0::1",
+        "::ffff:0:a9fe:a9fe",
+        "::7f00:1",
         "not an address",
     ],
 )

@@ -6,7 +6,7 @@ import hashlib
 import ipaddress
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -45,7 +45,7 @@ def fetch(adapter: Adapter, mounts: Mounts, home: Path) -> Fetched:
     if adapter.image:
         return _from_registry(adapter, adapter.image, mounts, home, into)
     if adapter.urls:
-        return Fetched(_from_urls(adapter.urls, home, into))
+        return Fetched(_from_urls(adapter, home, into))
     if adapter.volume:
         return Fetched(_from_volume(adapter, adapter.volume, mounts, into))
     raise AdapterError("It names no place for its files.")
@@ -73,11 +73,11 @@ def _from_volume(adapter: Adapter, key: str, mounts: Mounts, into: Path) -> Path
     return into.resolve()
 
 
-def _from_urls(urls: Sequence[str], home: Path, into: Path) -> Path:
+def _from_urls(adapter: Adapter, home: Path, into: Path) -> Path:
     """The files, of which an archive is unpacked. What is no adapter is asked for anew the next time."""
-    folder = _downloads(urls, home)
+    folder = _downloads(adapter, home)
     folder.mkdir(parents=True, exist_ok=True)
-    files = [whole.path for whole in download_urls(urls, folder, url_rules(os.environ))]
+    files = [whole.path for whole in download_urls(adapter.urls, folder, url_rules(os.environ))]
     plain = folder / "files"
     shutil.rmtree(plain, ignore_errors=True)
     plain.mkdir()
@@ -112,8 +112,9 @@ def url_rules(environment: Mapping[str, str]) -> UrlRules:
 
 def forget(adapter: Adapter, home: Path) -> None:
     """Have addresses asked anew the next time: what came from them is no adapter."""
-    shutil.rmtree(_downloads(adapter.urls, home), ignore_errors=True)
+    shutil.rmtree(_downloads(adapter, home), ignore_errors=True)
 
 
-def _downloads(urls: Sequence[str], home: Path) -> Path:
-    return home / "urls" / hashlib.sha256("\n".join(urls).encode()).hexdigest()[:16]
+def _downloads(adapter: Adapter, home: Path) -> Path:
+    """Each adapter has its own: two of the same addresses may be fetched at the same time."""
+    return home / "urls" / adapter.name / hashlib.sha256("\n".join(adapter.urls).encode()).hexdigest()[:16]

@@ -48,6 +48,7 @@ class Generation:
     cut_short: bool = False
     """Whether it ended since there may be no more tokens."""
     stopped: bool = False
+    failed: bool = False
     job: "Future[None] | None" = None
     text: asyncio.Queue[str | BaseException | None] = field(default_factory=asyncio.Queue)
 
@@ -68,6 +69,7 @@ class Generation:
         try:
             while (piece := await self.text.get()) is not None:
                 if isinstance(piece, BaseException):
+                    self.failed = True
                     raise GenerationFailed(str(piece) or type(piece).__name__) from piece
                 if shown := stops.feed(piece):
                     yield shown

@@ -24,6 +24,7 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
 
 MOST_STOPS = 16
 SHOWN_FAULTS = 5
+LEAST_TEMPERATURE = 1e-3
 COMPLETION_TOKENS = 16
 """What OpenAI's completions take where `max_tokens` is left out."""
 
@@ -39,7 +40,7 @@ class Sampling(BaseModel):
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=-1)
     min_p: float | None = Field(default=None, ge=0, le=1)
-    repetition_penalty: float | None = Field(default=None, gt=0)
+    repetition_penalty: float | None = Field(default=None, ge=0.01, le=100)
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     stop: Annotated[tuple[str, ...], Field(max_length=MOST_STOPS)] = ()
     stop_token_ids: tuple[int, ...] = ()
@@ -50,8 +51,12 @@ class Sampling(BaseModel):
         return (value,) if isinstance(value, str) else () if value is None else value
 
     def arguments(self) -> dict[str, object]:
-        """The same as arguments of `generate`, but for lengths and stops. A temperature of 0 is the likeliest token."""
-        if self.temperature == 0:
+        """The same as arguments of `generate`, but for lengths and stops. A temperature of 0 is the likeliest token.
+
+        So is one so small that probabilities divided by it are no numbers any more: on a GPU such a request would
+        end all that come after it.
+        """
+        if self.temperature is not None and self.temperature < LEAST_TEMPERATURE:
             return {"do_sample": False}
         given = self.model_dump(include={"temperature", "top_p", "min_p", "repetition_penalty"}, exclude_none=True)
         if self.top_k is not None:

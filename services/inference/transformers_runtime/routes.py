@@ -204,18 +204,20 @@ async def _chat_events(generation: Generation, head: answers.Head, *, tells_usag
     yield answers.chat_chunk(head, None, first=True)
     async for piece in _safely(generation, lambda text: answers.chat_chunk(head, text)):
         yield piece
-    yield answers.chat_chunk(head, None, generation.finish)
-    if tells_usage:
-        yield answers.chat_usage(head, _usage(generation))
+    if not generation.failed:
+        yield answers.chat_chunk(head, None, generation.finish)
+        if tells_usage:
+            yield answers.chat_usage(head, _usage(generation))
     yield answers.END
 
 
 async def _completion_events(generation: Generation, head: answers.Head, *, tells_usage: bool) -> AsyncIterator[str]:
     async for piece in _safely(generation, lambda text: answers.completion_chunk(head, text)):
         yield piece
-    yield answers.completion_chunk(head, "", generation.finish)
-    if tells_usage:
-        yield answers.completion_usage(head, _usage(generation))
+    if not generation.failed:
+        yield answers.completion_chunk(head, "", generation.finish)
+        if tells_usage:
+            yield answers.completion_usage(head, _usage(generation))
     yield answers.END
 
 

@@ -48,6 +48,8 @@ def main() -> int:
         told = Run(sys.argv[1:], log).go()
     except TuningError as error:
         return _failed(error, log)
+    except OSError as error:
+        return _failed(of_os_error(error), log)
     log.info("the adapter is %s", told.get("digest") or told.get("folder"), extra={"fields": {"result": told}})
     _last_word(json.dumps(told))
     return ExitCode.DONE

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from services.inference.tuning.examples import read_examples
+from services.inference.tuning.files import write_whole
 from services.inference.tuning.model import load_model, load_tokenizer, training_of
 from services.inference.tuning.outside import ending_in_words
 from services.inference.tuning.progress import Progress
@@ -34,7 +35,7 @@ def evaluate(spec: Spec) -> None:
         processing_class=tokenizer,
     )
     loss = round(float(trainer.evaluate()["eval_loss"]), 4)
-    spec.evaluated.write_text(json.dumps({"evalLoss": loss}))
+    write_whole(spec.evaluated, json.dumps({"evalLoss": loss}))
 
 
 if __name__ == "__main__":

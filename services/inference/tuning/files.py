@@ -1,9 +1,10 @@
-"""The files of a data set: which are read, as what, and whether they can be. Without PyTorch."""
+"""The files of a data set: which are read, as what, and whether they can be; and our own. Without PyTorch."""
 
 from __future__ import annotations
 
 import codecs
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,13 @@ BUILDERS: Final = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet":
 """The reader of the datasets library for each end of a name."""
 _TEXTS: Final = (".csv", ".json", ".jsonl")
 _CHUNK: Final = 2**20
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there as a whole, or as it was before, whenever the process is killed."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text)
+    os.replace(draft, path)
 
 
 def data_files(folder: Path, wanted: str | None) -> list[Path]:

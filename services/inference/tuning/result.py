@@ -16,6 +16,7 @@ from services.inference.oci.names import Kind
 from services.inference.oci.push import DATA_DIGEST, MODEL_NAME, REVISION, push
 from services.inference.oci.reference import Reference, parse_reference
 from services.inference.tuning.failure import TuningError
+from services.inference.tuning.files import write_whole
 from services.inference.tuning.spec import Spec
 from services.tuning.exit_codes import ExitCode
 
@@ -87,8 +88,8 @@ def finish_folder(folder: Path, spec: Spec, data_digest: str, numbers: Mapping[s
     config_file = folder / FILES[0]
     config = json.loads(config_file.read_text())
     config |= {"base_model_name_or_path": spec.name, "revision": spec.revision}
-    config_file.write_text(json.dumps(config, indent=2, sort_keys=True))
-    (folder / "README.md").write_text(card(spec, data_digest, numbers))
+    write_whole(config_file, json.dumps(config, indent=2, sort_keys=True))
+    write_whole(folder / "README.md", card(spec, data_digest, numbers))
 
 
 def card(spec: Spec, data_digest: str, numbers: Mapping[str, object]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from services.inference.tuning.checkpoints import last_checkpoint
 from services.inference.tuning.examples import read_examples
+from services.inference.tuning.files import write_whole
 from services.inference.tuning.model import load_model, load_tokenizer, lora_of, training_of
 from services.inference.tuning.outside import ending_in_words
 from services.inference.tuning.progress import Progress
@@ -54,7 +55,7 @@ def _keep(spec: Spec, model: object, progress: Progress) -> None:
     model.save_pretrained(str(draft))  # type: ignore[attr-defined]  # a PeftModel
     draft.rename(spec.adapter)
     known = progress.read()
-    spec.trained.write_text(json.dumps({key: known[key] for key in ("step", "steps", "loss") if key in known}))
+    write_whole(spec.trained, json.dumps({key: known[key] for key in ("step", "steps", "loss") if key in known}))
     shutil.rmtree(spec.checkpoints, ignore_errors=True)
 
 
