@@ -35,10 +35,20 @@ async def ask_pod(pod: Pod, path: str, *, local: bool) -> bytes | None:
             session.get(f"http://{address}{path}", allow_redirects=False) as response,
         ):
             response.raise_for_status()
-            return await response.content.read(LARGEST)
+            return await _read(response)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         log.info("pod %s does not answer %s: %s", pod.metadata.name, path, error or type(error).__name__)
         return None
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The body up to LARGEST; a single `read` may return less than has been sent."""
+    body = b""
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) >= LARGEST:
+            break
+    return body[:LARGEST]
 
 
 def address_of(pod: Pod, *, local: bool) -> str | None:

@@ -9,6 +9,8 @@ from typing import Final
 from services.chassis.kube import (
     JOBS,
     Conflict,
+    Forbidden,
+    Invalid,
     JsonObject,
     KubeClient,
     KubeError,
@@ -53,7 +55,11 @@ class TuningJobs:
             return await self._created(render_job(state, images))
         if dig_str(found, "metadata", "deletionTimestamp"):
             return False
-        ours = dig_str(found, "metadata", "labels", LABEL_OWNER_UID) == state.uid
+        owner = dig_str(found, "metadata", "labels", LABEL_OWNER_UID)
+        if not owner:
+            words = f"Job {state.name} is not of this Workspace, which needs that name. Rename one of the two."
+            raise Invalid(422, "Invalid", words)
+        ours = owner == state.uid
         if ours and dig_str(found, "metadata", "annotations", DIGEST) == digest_of(state.plan):
             return True
         log.info("the Job %s is of another plan and is made anew", state.name)
@@ -116,8 +122,8 @@ class TuningJobs:
             patch["spec"] = {"activeDeadlineSeconds": OVER}
         try:
             return await self._kube.merge_patch(_ref(state), patch)
-        except (Conflict, NotFound) as error:
-            log.info("the Job %s has changed: %s", state.name, error)
+        except (Conflict, Forbidden, Invalid, NotFound) as error:
+            log.info("the Job %s is not written to: %s", state.name, error)
             return job
 
 

@@ -18,6 +18,7 @@ from services.contracts.messages import PlanState
 from services.contracts.tuning import TuningProgress
 from services.deployer.diagnose import Diagnosis, diagnose, words_of
 from services.deployer.pods import ContainerStatus, Pod, Terminated
+from services.deployer.redact import redact
 from services.deployer.tuning_job import CONTAINER
 from services.tuning.exit_codes import ExitCode, is_terminal
 
@@ -69,7 +70,7 @@ def _said(ended: Terminated | None) -> str:
     if ended is None or ended_well(ended):
         return ""
     killed = "It took more memory than it may, and was killed." if ended.reason == "OOMKilled" else ""
-    return words_of(ended).strip() or killed
+    return redact(words_of(ended)).strip() or killed
 
 
 def last_end(pods: Sequence[Pod]) -> Terminated | None:

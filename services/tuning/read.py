@@ -63,7 +63,7 @@ def _sections(content: object) -> dict[str, dict[str, object]]:
     if content is None:
         return {}
     if isinstance(content, Mapping) and set(content) == {ROOT}:
-        return _sections(content[ROOT])
+        content = content[ROOT] or {}
     if not isinstance(content, Mapping):
         raise BadTuning(f"It must hold a map named {ROOT} with sections such as LoraConfig.")
     return {str(name): _section(str(name), keys) for name, keys in content.items()}

@@ -7,15 +7,19 @@ service to report to. Defaults are KAITO's, unless said otherwise.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+
+MOST = 10**8
+"""No number of steps, examples or tokens is larger."""
+Count = Annotated[int, Field(ge=1, le=MOST)]
 
 
 class Section(BaseModel):
     """One section. Unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class Dtype(StrEnum):
@@ -76,10 +80,10 @@ class TrainingArguments(Section):
 
     output_dir: str = "/mnt/results"
     num_train_epochs: PositiveFloat = 3
-    max_steps: int = Field(default=-1, ge=-1)
-    per_device_train_batch_size: PositiveInt = 1
-    per_device_eval_batch_size: PositiveInt = 1
-    gradient_accumulation_steps: PositiveInt = 1
+    max_steps: int = Field(default=-1, ge=-1, le=MOST)
+    per_device_train_batch_size: Count = 1
+    per_device_eval_batch_size: Count = 1
+    gradient_accumulation_steps: Count = 1
     gradient_checkpointing: bool = False
     learning_rate: PositiveFloat = 2e-4
     """The usual one for LoRA; the library's own is meant for all weights of a model."""
@@ -94,18 +98,18 @@ class TrainingArguments(Section):
     adam_beta1: float = Field(default=0.9, ge=0, lt=1)
     adam_beta2: float = Field(default=0.999, ge=0, lt=1)
     adam_epsilon: PositiveFloat = 1e-8
-    seed: int = Field(default=42, ge=0)
-    data_seed: int | None = Field(default=None, ge=0)
-    max_length: int | None = Field(default=None, ge=8)
+    seed: int = Field(default=42, ge=0, lt=2**32)
+    data_seed: int | None = Field(default=None, ge=0, lt=2**32)
+    max_length: int | None = Field(default=None, ge=8, le=MOST)
     """Tokens of an example; what is longer is cut. Left out, 1024, or what the model can read if that is less."""
     packing: bool = False
     completion_only_loss: bool | None = None
     assistant_only_loss: bool = False
     neftune_noise_alpha: PositiveFloat | None = None
-    logging_steps: PositiveInt = 1
+    logging_steps: Count = 1
     save_strategy: Literal["no", "steps", "epoch"] = "no"
     """What is kept beside the result: nothing. Checkpoints to go on from are always written."""
-    save_steps: PositiveInt | None = None
+    save_steps: Count | None = None
     """Steps between checkpoints; left out, one every five minutes."""
     ddp_find_unused_parameters: bool = False
     dataloader_num_workers: int = Field(default=0, ge=0, le=16)
@@ -126,7 +130,7 @@ class DatasetConfig(Section):
     """What the columns of the data are, and how it is divided."""
 
     shuffle_dataset: bool = True
-    shuffle_seed: int = 42
+    shuffle_seed: int = Field(default=42, ge=0, lt=2**32)
     train_test_split: float = Field(default=1.0, gt=0, le=1)
     """The share that is trained on; on the rest the loss is measured at the end."""
     instruction_column: str | None = None

@@ -138,9 +138,9 @@ async def on_aws(moto: Moto, env: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
 
 async def told(world: World, cloud: Cloud, code: FailureCode, words: str, **parameters: str) -> Report:
     """A demand meets with a failure; returns the report, after all that every such report must say was looked at."""
+    await world.bus.publish(world.demand(1, 1, cloud.name, cloud.size, **parameters))
     await until(lambda: asked(world, cloud))  # how long an SDK reads its tables at the start is not what is measured
     began = time.monotonic()
-    await world.bus.publish(world.demand(1, 1, cloud.name, cloud.size, **parameters))
     said = await world.until_report(lambda r: r.failure, provider=cloud.name)
     assert time.monotonic() - began < SECONDS
     assert said.failure is not None

@@ -111,3 +111,23 @@ def test_whatever_stands_there_gives_a_configuration_or_a_sentence(content: obje
 
 def test_only_bad_input_is_not_tried_again() -> None:
     assert [code for code in (0, 1, 65, 75, 137) if is_terminal(code)] == [ExitCode.BAD_INPUT]
+
+
+def test_a_configuration_that_holds_itself_is_refused() -> None:
+    content: dict[str, object] = {}
+    content["training_config"] = content
+    with pytest.raises(BadTuning):
+        read_tuning(content, "lora")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("TrainingArguments", "per_device_train_batch_size", int("9" * 400)),
+        ("TrainingArguments", "learning_rate", float("inf")),
+        ("TrainingArguments", "seed", 5_000_000_000),
+    ],
+)
+def test_absurd_numbers_are_refused(section: str, key: str, value: object) -> None:
+    with pytest.raises(BadTuning, match=key):
+        read_tuning({section: {key: value}}, "lora")
