@@ -50,6 +50,10 @@ def main() -> int:
         return _failed(error, log)
     except OSError as error:
         return _failed(of_os_error(error), log)
+    except Exception as error:
+        log.critical("the run ended by a fault of its own: %s", error, exc_info=True)
+        _last_word(f"The run ended by a fault of its own: {error}")
+        return ExitCode.PASSES
     log.info("the adapter is %s", told.get("digest") or told.get("folder"), extra={"fields": {"result": told}})
     _last_word(json.dumps(told))
     return ExitCode.DONE
