@@ -19,7 +19,7 @@ from services.inference.local_model import MODEL_DIR_ENV, use_local_model
 from services.inference.logs import configure_logs
 from services.inference.phases import Phase, Phases
 from services.inference.progress import look
-from services.inference.trace import export_start, wants_trace
+from services.inference.trace import send_start
 
 CHILD_GRACE_S = 5.0
 """How long the engine's processes may take to end when the start is given up; then they are killed."""
@@ -38,7 +38,7 @@ def main() -> int:
         _run(sys.argv[1:], phases, log)
     except Exception as error:
         log.critical("the engine ended: %s", error, exc_info=True)
-        _send_trace(phases, log, str(error))
+        send_start(phases, log, str(error))
         return 1
     return 0
 
@@ -52,7 +52,7 @@ def _run(argv: Sequence[str], phases: Phases, log: logging.Logger) -> None:
             phases.inner = [Phase(step.step, step.start_ns, step.end_ns) for step in read_steps(steps) if step.end_ns]
             text = "first token after %.1f s"
             log.info(text, phases.whole().seconds, extra={"fields": {"seconds": phases.times()}})
-            threading.Thread(target=_send_trace, args=(phases, log), daemon=True).start()
+            threading.Thread(target=send_start, args=(phases, log), daemon=True).start()
 
         # Imported here, since it takes seconds: the environment must be set before, and the time is told.
         with phases.phase("import"):
@@ -110,16 +110,6 @@ def _set_defaults(local: bool) -> None:
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     if local:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-
-def _send_trace(phases: Phases, log: logging.Logger, failure: str | None = None) -> None:
-    """Export the start's spans if there is a trace to continue; tracing never ends a server."""
-    if not wants_trace(os.environ):
-        return
-    try:
-        export_start(phases, os.environ, failure)
-    except Exception as error:
-        log.warning("the start could not be traced: %s", error)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Writes the start of the engine as one span with a child a phase or step, into the trace of the Workspace."""
 
+import logging
+import os
 from collections.abc import Mapping
 
 from services.inference.phases import Phases
@@ -10,6 +12,16 @@ EXPORT_TIMEOUT_S = 5
 def wants_trace(environ: Mapping[str, str]) -> bool:
     """Tell whether there is a trace to continue (TRACEPARENT) and somewhere to send it."""
     return bool(environ.get("TRACEPARENT") and environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
+
+
+def send_start(phases: Phases, log: logging.Logger, failure: str | None = None) -> None:
+    """Export the start's spans if there is a trace to continue; tracing never ends a server."""
+    if not wants_trace(os.environ):
+        return
+    try:
+        export_start(phases, os.environ, failure)
+    except Exception as error:
+        log.warning("the start could not be traced: %s", error)
 
 
 def export_start(phases: Phases, environ: Mapping[str, str], failure: str | None = None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from services.inference.local_model import MODEL_DIR_ENV, use_local_model
 from services.inference.logs import configure_logs
 from services.inference.phases import Phases
-from services.inference.trace import export_start, wants_trace
+from services.inference.trace import send_start
 from services.inference.transformers_runtime.options import parse_options
 
 STOP_WITHIN_S = 45
@@ -27,7 +27,7 @@ def main() -> int:
         _run(sys.argv[1:], phases, log)
     except Exception as error:
         log.critical("the transformers runtime ended: %s", error, exc_info=True)
-        _send_trace(phases, log, str(error))
+        send_start(phases, log, str(error))
         return 1
     return 0
 
@@ -41,7 +41,7 @@ def _run(argv: Sequence[str], phases: Phases, log: logging.Logger) -> None:
     def ready() -> None:
         times = {phase.name: phase.seconds for phase in phases.done}
         log.info("first token after %.1f s", phases.whole().seconds, extra={"fields": {"seconds": times}})
-        threading.Thread(target=_send_trace, args=(phases, log), daemon=True).start()
+        threading.Thread(target=send_start, args=(phases, log), daemon=True).start()
 
     # Imported here, since it takes seconds: the environment must be set before, and the time is told.
     with phases.phase("import"):
@@ -63,16 +63,6 @@ def _run(argv: Sequence[str], phases: Phases, log: logging.Logger) -> None:
         timeout_graceful_shutdown=STOP_WITHIN_S,
     )
     started.close()
-
-
-def _send_trace(phases: Phases, log: logging.Logger, failure: str | None = None) -> None:
-    """Export the start's spans if there is a trace to continue; tracing never ends a server."""
-    if not wants_trace(os.environ):
-        return
-    try:
-        export_start(phases, os.environ, failure)
-    except Exception as error:
-        log.warning("the start could not be traced: %s", error)
 
 
 if __name__ == "__main__":
