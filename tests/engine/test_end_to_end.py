@@ -167,10 +167,14 @@ def test_delete_takes_down_the_workload_then_the_node_then_the_workspace(machine
 
 
 def note_gone(machine: Machine, kinds: tuple[str, ...], gone: dict[str, float]) -> bool:
-    """Note when each kind of object was first seen to be gone; the one that goes last is looked at first."""
+    """Note in which look each kind was first seen to be gone; the one that goes last is looked at first.
+
+    What goes within one look has one time: which of them went first cannot be seen then.
+    """
+    now = time.monotonic()
     for kind in reversed(kinds):
         if kind not in gone and not machine.get(kind)["items"]:
-            gone[kind] = time.monotonic()
+            gone[kind] = now
     return len(gone) == len(kinds)
 
 
