@@ -2,7 +2,8 @@
 
 A fixed number of requests is always under way (a closed loop). Prompts are random tokens, each other than the last, so
 that no cache of prefixes helps; answers are as long as asked for, where the server knows `ignore_eos` (vLLM) or
-`min_tokens`. Tokens are counted by the server. All times are the client's.
+`min_tokens`. Tokens are counted by the server. All times are the client's. One process reads some thousand pieces of
+answers a second: for more at once there can be several, among which each load is divided.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 
 from openai import AsyncOpenAI, OpenAIError
@@ -35,10 +37,44 @@ class Load:
     output_tokens: int
     seed: int = 0
 
+    def divided(self, processes: int) -> list[Load]:
+        """Return the load as one for each of some processes: as many at once, and as many requests, in all."""
+        count = max(1, min(processes, self.concurrency))
+        return [
+            Load(
+                concurrency=_share(self.concurrency, count, at),
+                requests=_share(self.requests, count, at),
+                prompt_tokens=self.prompt_tokens,
+                output_tokens=self.output_tokens,
+                seed=self.seed * count + at,
+            )
+            for at in range(count)
+        ]
+
+
+def _share(whole: int, count: int, at: int) -> int:
+    return whole * (at + 1) // count - whole * at // count
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where to send it. `model` is the first that the server lists, where it is None."""
+
+    url: str
+    api_key: str
+    model: str | None = None
+
+    def client(self) -> AsyncOpenAI:
+        """A client that waits long, and asks nothing twice."""
+        return AsyncOpenAI(base_url=self.url, api_key=self.api_key, timeout=LIMIT_S, max_retries=0)
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One answered request: seconds from the same clock, and the tokens of its answer."""
+    """One answered request: seconds from the same clock, and the tokens of its answer.
+
+    The clock is one of the machine, so samples of several processes can be put together.
+    """
 
     start: float
     first: float
@@ -96,15 +132,29 @@ def p99(values: Sequence[float]) -> float:
     return sorted(values)[math.ceil(0.99 * len(values)) - 1] if values else 0.0
 
 
-async def measure(client: AsyncOpenAI, model: str, load: Load) -> Summary:
-    """Send the load. A request that fails is counted, and its reason is printed."""
+def measure(server: Server, load: Load, processes: int = 1) -> Summary:
+    """Send the load. A request that fails is counted, and its reason is printed. Raises OpenAIError."""
+    loads = load.divided(processes)
+    if len(loads) == 1:
+        return summarize(load, *_send_alone(server, load))
+    with ProcessPoolExecutor(len(loads)) as pool:
+        found = list(pool.map(_send_alone, [server] * len(loads), loads))
+    return summarize(load, [sample for samples, _ in found for sample in samples], sum(failed for _, failed in found))
+
+
+def _send_alone(server: Server, load: Load) -> tuple[list[Sample], int]:
+    return asyncio.run(send(server, load))
+
+
+async def send(server: Server, load: Load) -> tuple[list[Sample], int]:
+    """Send a load from this process; what was answered, and how many failed. Raises OpenAIError."""
     waiting = asyncio.Queue[list[int]]()
     chosen = random.Random(load.seed)
     for _ in range(load.requests):
         waiting.put_nowait(chosen.choices(TOKENS, k=load.prompt_tokens))
     samples: list[Sample] = []
 
-    async def work() -> int:
+    async def work(client: AsyncOpenAI, model: str) -> int:
         failed = 0
         while not waiting.empty():
             try:
@@ -114,8 +164,10 @@ async def measure(client: AsyncOpenAI, model: str, load: Load) -> Summary:
                 failed += 1
         return failed
 
-    failures = await asyncio.gather(*(work() for _ in range(load.concurrency)))
-    return summarize(load, samples, sum(failures))
+    async with server.client() as client:
+        model = server.model or (await client.models.list()).data[0].id
+        failures = await asyncio.gather(*(work(client, model) for _ in range(load.concurrency)))
+    return samples, sum(failures)
 
 
 async def ask(client: AsyncOpenAI, model: str, prompt: list[int], tokens: int) -> Sample:
@@ -150,16 +202,15 @@ def _row(found: Summary) -> tuple[str, ...]:
     return (*counts, *(f"{1000 * seconds:.1f} ms" for seconds in times))
 
 
-async def _measure_all(given: argparse.Namespace) -> list[Summary]:
-    async with AsyncOpenAI(base_url=given.url, api_key=given.api_key, timeout=LIMIT_S, max_retries=0) as client:
-        model = given.model or (await client.models.list()).data[0].id
-        warm = Load(1, given.warm_up, given.prompt_tokens, given.output_tokens, seed=given.seed + 1)
-        await measure(client, model, warm)
-        loads = [
-            Load(at_once, given.requests, given.prompt_tokens, given.output_tokens, given.seed + 2 + at)
-            for at, at_once in enumerate(given.concurrency)
-        ]
-        return [await measure(client, model, load) for load in loads]
+def _measure_all(given: argparse.Namespace) -> list[Summary]:
+    server = Server(given.url, given.api_key, given.model)
+    warm = Load(1, given.warm_up, given.prompt_tokens, given.output_tokens, seed=given.seed + 1)
+    measure(server, warm)
+    loads = [
+        Load(at_once, given.requests, given.prompt_tokens, given.output_tokens, given.seed + 2 + at)
+        for at, at_once in enumerate(given.concurrency)
+    ]
+    return [measure(server, load, given.processes) for load in loads]
 
 
 def _read(argv: Sequence[str]) -> argparse.Namespace:
@@ -172,6 +223,7 @@ def _read(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--prompt-tokens", type=int, default=512)
     parser.add_argument("--output-tokens", type=int, default=128)
     parser.add_argument("--warm-up", type=int, default=2, help="requests before the first row, not counted")
+    parser.add_argument("--processes", type=int, default=1, help="that send together, at most one for each at once")
     parser.add_argument("--seed", type=int, default=0, help="of the random prompts")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     return parser.parse_args(list(argv))
@@ -181,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; 1 where a request failed or the server is not there."""
     given = _read(sys.argv[1:] if argv is None else argv)
     try:
-        found = asyncio.run(_measure_all(given))
+        found = _measure_all(given)
     except OpenAIError as error:
         _say(f"{given.url} cannot be measured: {error}")
         return 1

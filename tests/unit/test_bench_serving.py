@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.bench.serving import Load, Sample, main, p99, summarize, table
 
@@ -32,3 +34,13 @@ def test_the_99th_of_a_hundred() -> None:
 def test_a_server_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--url", "http://127.0.0.1:9/v1", "--requests", "1"]) == 1
     assert "cannot be measured" in capsys.readouterr().err
+
+
+@given(at_once=st.integers(1, 600), requests=st.integers(1, 5000), processes=st.integers(1, 40))
+def test_processes_send_together_what_one_would(at_once: int, requests: int, processes: int) -> None:
+    loads = Load(at_once, requests, prompt_tokens=8, output_tokens=4, seed=3).divided(processes)
+    assert sum(load.concurrency for load in loads) == at_once
+    assert sum(load.requests for load in loads) == requests
+    assert len(loads) == min(processes, at_once)
+    assert all(load.concurrency for load in loads)
+    assert len({load.seed for load in loads}) == len(loads)
