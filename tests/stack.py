@@ -140,20 +140,20 @@ class Stack:
 
     # -- what a person does
 
-    async def kubectl(self, *arguments: str, stdin: str = "") -> str:
+    async def kubectl(self, *arguments: str, stdin: str = "", seconds: float = 60) -> str:
         """Run kubectl; returns what it printed."""
         done = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("kubectl")), *arguments,
             env={"PATH": os.defpath, "HOME": str(self.folder), "KUBECONFIG": str(self.plane.kubeconfig)},
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        output, errors = await asyncio.wait_for(done.communicate(stdin.encode()), 60)
+        output, errors = await asyncio.wait_for(done.communicate(stdin.encode()), seconds)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {errors.decode()}"
         return output.decode()
 
-    async def apply(self, manifest: str, namespace: str = "default") -> None:
+    async def apply(self, manifest: str, namespace: str = "default", seconds: float = 60) -> None:
         """`kubectl apply -f -`."""
-        await self.kubectl("-n", namespace, "apply", "-f", "-", stdin=manifest)
+        await self.kubectl("-n", namespace, "apply", "-f", "-", stdin=manifest, seconds=seconds)
 
     # -- what is there
 

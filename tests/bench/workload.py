@@ -33,14 +33,17 @@ async def measure_apply(stack: Stack, *, workspaces: int = 100) -> Figure:
 
 
 async def measure_kubectl(stack: Stack, *, workspaces: int = 100) -> Figure:
-    """`kubectl apply -f` on one file of all, as a user does; from the watch's word on one to that on the other."""
+    """`kubectl apply -f` on one file of all, as a user does; from the watch's word on one to that on the other.
+
+    kubectl asks twice for each, and older ones five times a second at most: 100 take some 40 seconds of its own.
+    """
     await stack.kube.create(NAMESPACES, {"metadata": {"name": FILE_NAMESPACE}})
     accepted: dict[str, float] = {}
     seen: dict[str, float] = {}
     resources = ((WORKSPACES, accepted), (STATEFULSETS, seen))
     watching = [asyncio.create_task(_watch(stack, into, resource, FILE_NAMESPACE)) for resource, into in resources]
     file = "".join(f"---\n{json.dumps(manifest(f'bench-{number}'))}\n" for number in range(workspaces))
-    await stack.apply(file, FILE_NAMESPACE)
+    await stack.apply(file, FILE_NAMESPACE, seconds=180)
     async with asyncio.timeout(120):
         while len(seen) < workspaces or len(accepted) < workspaces:
             await asyncio.sleep(0.01)
