@@ -10,7 +10,10 @@ Each GPU holds the whole model and its own part of the batch. Five parts, in byt
    Models" (arXiv 2205.05198, equation 1) count 34 bytes a token, layer and hidden element, without the attention
    matrix, which fused kernels do not keep. That is for an MLP four times as wide as the model; here each width is
    counted by itself. An adapter's input is kept in 32 bits besides. With checkpointing a layer keeps its input, and
-   one layer at a time is whole.
+   one layer at a time is whole. Attention that is `eager` keeps a matrix of length by length for each head:
+   transformers takes the softmax in 32 bits, and casts it to what is computed in (measured with PyTorch 2.13: 6 bytes
+   a score in 16 bits, 4 in 32, and 12 of the layer at work). Loss on data that was held out is measured without a
+   way back: one layer at a time, but of its own batch.
 4. The logits of all tokens: in 16 or 32 bits, once more in 32 bits, and their gradient in 32 bits.
 5. What is there before: the context of CUDA and its libraries, or Python with PyTorch; and for QLoRA the largest
    matrix, unpacked to be multiplied.
@@ -24,7 +27,7 @@ from typing import Final, NamedTuple
 from services.contracts.tuning import TuningMemory
 from services.scheduler.memory import GIB
 from services.scheduler.memory_weights import ABSORBED, ROTARY, Tensor, tensors
-from services.scheduler.shapes import Shapes
+from services.scheduler.shapes import Mixer, Shapes
 from services.scheduler.split import Split
 
 GPU_OVERHEAD_GIB: Final = 1.2
@@ -37,12 +40,15 @@ _PARAMETER, _GRADIENT = 4, 4
 _STATES: Final = {"adafactor": 0.5, "sgd": 0.0, "adamw_8bit": 2.0, "paged_adamw_8bit": 2.0}
 """Bytes that the optimizer keeps for each parameter; Adam in 32 bits has 8."""
 _ADAM: Final = 8.0
+_SCORE_AT_WORK: Final = 12
+"""Bytes of an attention score of the layer that is computed."""
 
 
 class Training(NamedTuple):
     """What memory depends on. `bits` of a frozen weight, `rank` of the adapter, `length` in tokens of an example.
 
-    `everywhere`: all linear layers have an adapter, or it is not known which; else two of each attention.
+    `everywhere`: all linear layers have an adapter, or it is not known which; else two of each attention. `eager`: no
+    kernel fuses the attention. `held_out` is the batch in which loss is measured in the end, 0 where it is not.
     """
 
     bits: float = 16
@@ -52,6 +58,8 @@ class Training(NamedTuple):
     optimizer: str = "adamw_torch"
     checkpointing: bool = False
     everywhere: bool = False
+    eager: bool = False
+    held_out: int = 0
 
 
 def tuning_memory(
@@ -104,11 +112,40 @@ def _weights(shapes: Shapes, training: Training, element_bytes: int) -> float:
 
 
 def _activations(shapes: Shapes, training: Training, element_bytes: int) -> float:
+    """Of the training, or of the measuring after it, if that takes more."""
+    return max(_trained(shapes, training, element_bytes), _measured(shapes, training, element_bytes))
+
+
+def _trained(shapes: Shapes, training: Training, element_bytes: int) -> float:
     tokens = training.batch * training.length
     layer = tokens * _layer_bytes(shapes, training, element_bytes)
     kept = tokens * shapes.hidden * element_bytes
     layers = shapes.layers * kept + layer if training.checkpointing else shapes.layers * layer
-    return layers + tokens * shapes.vocab * (element_bytes + 4 + 4)
+    return layers + _scores(shapes, training, element_bytes) + tokens * _logit_bytes(shapes, element_bytes)
+
+
+def _measured(shapes: Shapes, training: Training, element_bytes: int) -> float:
+    token = _layer_bytes(shapes, training, element_bytes) + _logit_bytes(shapes, element_bytes)
+    return training.held_out * (training.length * token + _scores_each(shapes, training) * _SCORE_AT_WORK)
+
+
+def _logit_bytes(shapes: Shapes, element_bytes: int) -> int:
+    """Bytes of a token's logits."""
+    return shapes.vocab * (element_bytes + 4 + 4)
+
+
+def _scores_each(shapes: Shapes, training: Training) -> int:
+    """Attention scores that a layer makes of one example, where no fused kernel keeps them to itself."""
+    heads = shapes.attention.heads if shapes.attention and training.eager else 0
+    return heads * training.length**2
+
+
+def _scores(shapes: Shapes, training: Training, element_bytes: int) -> int:
+    """Bytes of the scores of all layers that attend; with checkpointing of the one at work."""
+    attending = sum(mixer not in (Mixer.STATE, Mixer.NONE) for mixer in shapes.mixers)
+    kept = 4 + (element_bytes if element_bytes < 4 else 0)
+    others = 0 if training.checkpointing else max(0, attending - 1) * kept
+    return training.batch * _scores_each(shapes, training) * (others + _SCORE_AT_WORK)
 
 
 def _layer_bytes(shapes: Shapes, training: Training, element_bytes: int) -> float:

@@ -44,6 +44,8 @@ def training_of(config: TuningConfig, context: int) -> Training:
         optimizer=given.optim,
         checkpointing=given.gradient_checkpointing,
         everywhere=not targets <= _DEFAULT_TARGETS,
+        eager=config.model.attn_implementation == "eager",
+        held_out=given.per_device_eval_batch_size if config.dataset.train_test_split < 1 else 0,
     )
 
 
@@ -82,5 +84,6 @@ def _smaller(training: Training) -> str:
     ways = ["method qlora"] if training.bits >= 16 else []
     ways += [f"per_device_train_batch_size below {training.batch}"] if training.batch > 1 else []
     ways += [f"max_length below {training.length}"] if training.length > 256 else []
+    ways += ["attn_implementation sdpa"] if training.eager else []
     ways += [] if training.checkpointing else ["gradient_checkpointing"]
     return f" It takes less with {', or '.join(ways)}." if ways else ""

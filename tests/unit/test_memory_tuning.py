@@ -7,7 +7,7 @@ import pytest
 from services.scheduler.catalog import load_catalogue
 from services.scheduler.facts import ModelFacts
 from services.scheduler.memory_tuning import Training, adapter_parameters, needed_gib, tuning_memory
-from services.scheduler.sizing_tuning import TuningSize, size_tuning
+from services.scheduler.sizing_tuning import TuningSize, size_tuning, training_of
 from services.scheduler.sizing_types import DoesNotFit, Machine
 from services.tuning.read import read_tuning
 
@@ -52,10 +52,27 @@ def test_an_adapter_of_all_layers_has_as_many_parameters_as_peft_says() -> None:
         Training(batch=2),
         Training(length=2048),
         Training(everywhere=True),
+        Training(eager=True),
+        Training(held_out=64),
     ],
 )
 def test_more_takes_more(more: Training) -> None:
     assert needed(more) > needed(Training())
+
+
+def test_eager_attention_keeps_the_scores_of_all_layers() -> None:
+    # 32 layers x 32 heads x 4096 x 4096 scores: 6 bytes of those that are kept, 12 of the layer at work
+    eager, fused = (needed(Training(length=4096, eager=on)) for on in (True, False))
+    assert eager - fused == pytest.approx(32 * 4096**2 * (31 * 6 + 12) / 2**30, rel=0.01)
+    saving, plain = (needed(Training(length=4096, eager=on, checkpointing=True)) for on in (True, False))
+    assert saving - plain == pytest.approx(32 * 4096**2 * 12 / 2**30, rel=0.01)
+
+
+def test_what_the_user_sets_reaches_the_formula() -> None:
+    sections = {"ModelConfig": {"attn_implementation": "eager"}, "DatasetConfig": {"train_test_split": 0.9},
+                "TrainingArguments": {"per_device_eval_batch_size": 4}}  # fmt: skip
+    training = training_of(read_tuning(sections, "lora"), 4096)
+    assert (training.eager, training.held_out) == (True, 4)
 
 
 @pytest.mark.parametrize("less", [Training(bits=4.127), Training(checkpointing=True), Training(optimizer="adamw_8bit")])
