@@ -19,7 +19,12 @@ ANNOTATION_LOCAL_WEIGHTS = "kaito.sh/use-local-weights"
 NODE_MODELS = "/opt/kaito/models"
 """The folder of a node that may hold models, as in KAITO. Others of the node's folders are nobody's business."""
 
-_IMAGE = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:/\[\]-]*(@sha(256|512):[0-9a-f]{64,128})?")
+_PART = r"[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(({_PART}|\[[0-9A-Fa-f:.]+\])(:[0-9]{{1,5}})?/)?{_PART}(/{_PART})*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha(256|512):[0-9a-f]{64,128})?"
+)
+"""A registry's host, folders, tag and digest. Which letters a repository may have is left to its registry."""
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _PATH = re.compile(r"[^\0\\\s]{0,1024}")
 

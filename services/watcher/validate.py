@@ -166,14 +166,14 @@ def _invalid_adapter(adapter: Adapter, where: str) -> Iterator[str]:
                 "underscores, with a letter or digit first."
             )
         yield from _invalid_source(source, f"{where}.source")
-        yield from _invalid_image(source, f"{where}.source")
+        yield from _invalid_image(source.image, f"{where}.source.image")
     if not _is_strength(adapter.strength):
         yield f'{where}.strength must be a number from 0 to 1 in quotes, such as "0.5"; it is {adapter.strength!r}.'
 
 
-def _invalid_image(source: DataSource, where: str) -> Iterator[str]:
+def _invalid_image(image: str | None, where: str) -> Iterator[str]:
     try:
-        _ = image_source(source.image, (), f"{where}.image") if source.image is not None else None
+        _ = image_source(image, (), where) if image is not None else None
     except BadSource as error:
         yield str(error)
 
@@ -193,6 +193,7 @@ def _invalid_tuning(tuning: Tuning, count: int) -> Iterator[str]:
     if count != 1:
         yield f"Tuning runs on one node: set resource.count to 1; it is {count}."
     yield from _invalid_source(tuning.input, "tuning.input")
+    yield from _invalid_image(tuning.input.image, "tuning.input.image")
     yield from _invalid_destination(tuning.output)
 
 
@@ -210,6 +211,12 @@ def _invalid_destination(output: DataDestination) -> Iterator[str]:
         yield "tuning.output needs exactly one of image and volumeSource."
     if output.image is not None and not output.image_push_secret:
         yield "tuning.output.image needs imagePushSecret: the name of a secret that opens the registry."
+    yield from _invalid_image(output.image, "tuning.output.image")
+    if output.image and "@" in output.image:
+        yield (
+            f"tuning.output.image is {output.image[:200]!r}: what is pushed gets its digest only then. Name a tag, "
+            "such as registry.example.com/team/adapter:v1."
+        )
 
 
 def _invalid_annotations(annotations: Mapping[str, str]) -> Iterator[str]:

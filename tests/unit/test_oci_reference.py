@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.contracts.model_source import image_source
 from services.inference.oci.errors import OciError
 from services.inference.oci.reference import Reference, parse_reference
 
@@ -76,3 +77,12 @@ def test_any_text_is_a_reference_or_refused(text: str) -> None:
     except OciError:
         return
     assert parse_reference(str(found)) == found
+
+
+@given(st.from_regex(r"[a-z0-9.:/@\[\]_-]{1,40}", fullmatch=True))
+def test_what_a_pod_can_read_is_not_refused_before(text: str) -> None:
+    try:
+        parse_reference(text)
+    except OciError:
+        return
+    assert image_source(text, (), "image").image == text

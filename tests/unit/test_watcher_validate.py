@@ -215,6 +215,14 @@ class TestTuning:
             ({"output": {}}, "tuning.output needs exactly one of"),
             ({"output": {"image": "i", "imagePushSecret": "s", "volumeSource": {}}}, "tuning.output needs exactly one"),
             ({"output": {"image": "i"}}, "needs imagePushSecret"),
+            ({"input": {"image": "https://r.io/a"}}, "tuning.input.image is 'https://r.io/a', which is no reference"),
+            ({"input": {"image": "r.io/a b"}}, "which is no reference to an image"),
+            (
+                {"output": {"image": "r.io//a:1", "imagePushSecret": "s"}},
+                "tuning.output.image is 'r.io//a:1'",
+            ),
+            ({"output": {"image": "r.io/a:1:2", "imagePushSecret": "s"}}, "which is no reference to an image"),
+            ({"output": {"image": f"r.io/a@sha256:{'0' * 64}", "imagePushSecret": "s"}}, "Name a tag"),
         ],
     )
     def test_tuning_that_cannot_run(self, parts: JsonObject, words: str) -> None:
