@@ -26,8 +26,10 @@ class Diagnosis(Contract):
 def diagnose(pods: Sequence[Pod], wanted: int, refusal: str = "") -> Diagnosis:
     """The gravest thing that is wrong with any pod; without one, what is waited for.
 
-    `refusal` is why Kubernetes does not create a pod that is missing.
+    `refusal` is why Kubernetes does not create a pod that is missing. How a pod ends that was told to is no fault.
     """
+    ending = sorted(pod.metadata.name for pod in pods if pod.going)
+    pods = [pod for pod in pods if not pod.going]
     if refusal and len(pods) < wanted:
         return Diagnosis(
             reason=Reason.WORKLOAD_REFUSED,
@@ -40,7 +42,7 @@ def diagnose(pods: Sequence[Pod], wanted: int, refusal: str = "") -> Diagnosis:
     if len(pods) < wanted:
         return Diagnosis(
             reason=Reason.INFERENCE_PENDING,
-            message=f"{len(pods)} of {wanted} pods have been created.",
+            message=f"{len(pods)} of {wanted} pods have been created.{_ending(ending)}",
             next_step="Kubernetes creates the pods.",
         )
     if any(s.name == INIT_CONTAINER and s.state.running for pod in pods for s in pod.status.init_container_statuses):
@@ -55,6 +57,10 @@ def diagnose(pods: Sequence[Pod], wanted: int, refusal: str = "") -> Diagnosis:
         message=f"The model is being loaded: {ready} of {wanted} pods ready.",
         next_step="The engine loads the model and makes its first token; then it is ready.",
     )
+
+
+def _ending(names: Sequence[str]) -> str:
+    return f" Still being ended: {', '.join(names)}." if names else ""
 
 
 _GRAVITY = (

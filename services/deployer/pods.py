@@ -58,8 +58,15 @@ class PodCondition(Contract):
     last_transition_time: datetime | None = None
 
 
+class Owner(Contract):
+    """What a pod belongs to."""
+
+    uid: str
+    controller: bool = False
+
+
 class PodMetadata(Contract):
-    """Name, and the moments of its creation and of the request to delete it."""
+    """Name, owners, and the moments of its creation and of the request to delete it."""
 
     name: str
     uid: str = ""
@@ -67,6 +74,7 @@ class PodMetadata(Contract):
     annotations: dict[str, str] = Field(default_factory=dict)
     creation_timestamp: datetime
     deletion_timestamp: datetime | None = None
+    owner_references: tuple[Owner, ...] = ()
 
 
 class PodStatus(Contract):
@@ -103,3 +111,12 @@ class Pod(Contract):
     metadata: PodMetadata
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
+
+    @property
+    def going(self) -> bool:
+        """Whether it is being ended, and another is to take its place."""
+        return self.metadata.deletion_timestamp is not None
+
+    def is_of(self, uid: str) -> bool:
+        """Whether the object with that uid made it."""
+        return any(owner.controller and owner.uid == uid for owner in self.metadata.owner_references)

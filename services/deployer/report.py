@@ -51,7 +51,7 @@ def tuning_report(state: PlanState, seen: TuningSeen) -> Report:
 
 def serving(state: PlanState, pods: Sequence[Pod]) -> bool:
     """Whether as many pods are ready as the plan wants."""
-    return sum(pod.status.ready and pod.metadata.deletion_timestamp is None for pod in pods) >= state.plan.nodes
+    return sum(pod.status.ready and not pod.going for pod in pods) >= state.plan.nodes
 
 
 def endpoint(state: PlanState) -> str:

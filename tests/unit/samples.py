@@ -180,9 +180,20 @@ def report(
 
 
 def pod(
-    name: str = "w-0", *, node: str | None = "node-1", ready: bool = False, status: JsonObject | None = None
+    name: str = "w-0",
+    *,
+    node: str | None = "node-1",
+    ready: bool = False,
+    status: JsonObject | None = None,
+    owner: str = "",
+    going: bool = False,
 ) -> Pod:
-    """A pod on a node; `status` as Kubernetes writes it."""
+    """A pod on a node; `status` as Kubernetes writes it, `owner` the uid of what made it, `going`: to be ended."""
+    metadata: JsonObject = {"name": name, "creationTimestamp": stamp(0)}
+    if owner:
+        metadata["ownerReferences"] = [{"uid": owner, "controller": True}]
+    if going:
+        metadata["deletionTimestamp"] = stamp(60)
     conditions: list[JsonObject] = [
         {
             "type": "PodScheduled",
@@ -194,7 +205,7 @@ def pod(
     ]
     return Pod.model_validate(
         {
-            "metadata": {"name": name, "creationTimestamp": stamp(0)},
+            "metadata": metadata,
             "spec": {"nodeName": node} if node else {},
             "status": {"conditions": conditions, **(status or {})},
         }

@@ -104,6 +104,13 @@ class TestDiagnosis:
         recovered = pod(ready=True, status=status(ready=True, restartCount=1, lastState=ended(1)))
         assert diagnose([recovered], 2).reason is Reason.INFERENCE_PENDING
 
+    def test_how_a_pod_ends_that_was_told_to_is_no_fault(self) -> None:
+        ending = pod(status=status(state=ended(143)), going=True)
+        diagnosis = diagnose([ending], 1)
+        assert (diagnosis.reason, diagnosis.crashed) == (Reason.INFERENCE_PENDING, None)
+        assert diagnosis.message == "0 of 1 pods have been created. Still being ended: w-0."
+        assert diagnose([ending, PULL], 1).reason is Reason.IMAGE_PULL_ERROR
+
     def test_only_of_a_crash_the_last_words_are_wanted(self) -> None:
         assert diagnose([CRASH], 1).crashed == "w-0"
         assert diagnose([PULL], 1).crashed is None
