@@ -237,7 +237,7 @@ class Deployer:
         """Report on the Job; while it runs, its numbers are asked for again and again."""
         seen = await self._jobs.look(state, pods, "" if pods else await self._refusal(state))
         await self._publish(tuning_report(state, seen), last)
-        return None if seen.succeeded or seen.stopped else Again(PROGRESS_AGAIN if pods else SOON)
+        return None if seen.succeeded or seen.stopped else Again(PROGRESS_AGAIN if seen.pods else SOON)
 
     async def _refusal(self, state: PlanState) -> str:
         """Why Kubernetes does not create pods for the workload, in its own words; nothing if it does."""

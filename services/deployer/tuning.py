@@ -24,9 +24,19 @@ from services.contracts.workspace import LABEL_OWNER_UID
 from services.deployer.manifests import Images
 from services.deployer.pods import Pod
 from services.deployer.redact import redact
-from services.deployer.tuning_job import CONTAINER, DIGEST, digest_of, render_job
+from services.deployer.tuning_digest import fits
+from services.deployer.tuning_job import CONTAINER, render_job
 from services.deployer.tuning_progress import read_progress
-from services.deployer.tuning_report import FAILURE, RESULT, TuningSeen, ended_well, last_end, read_result, seen_of
+from services.deployer.tuning_report import (
+    FAILURE,
+    RESULT,
+    TuningSeen,
+    ended_well,
+    last_end,
+    pods_of,
+    read_result,
+    seen_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +55,7 @@ class TuningJobs:
         self._local = local
 
     async def ensure(self, state: PlanState, images: Images) -> bool:
-        """Make the Job, unless it is there: also one that has ended is left as it is. False while the name is not free.
+        """Make the Job, unless it is there; see `fits` for one that has ended. False while the name is not free.
 
         Raises KubeError.
         """
@@ -59,33 +69,37 @@ class TuningJobs:
         if not owner:
             words = f"Job {state.name} is not of this Workspace, which needs that name. Rename one of the two."
             raise Invalid(422, "Invalid", words)
-        ours = owner == state.uid
-        if ours and dig_str(found, "metadata", "annotations", DIGEST) == digest_of(state.plan):
+        if owner == state.uid and fits(found, state.plan):
             return True
         log.info("the Job %s is of another plan and is made anew", state.name)
         await self._kube.delete(ref, uid=dig_str(found, "metadata", "uid"))
         return False
 
     async def look(self, state: PlanState, pods: Sequence[Pod], refusal: str) -> TuningSeen:
-        """What there is now. What a container has left is put on the Job, and one not worth another try is ended."""
+        """What there is now. What a container has left is put on the Job, and one not worth another try is ended.
+
+        `pods` are all of the workspace, `refusal` is why Kubernetes creates none.
+        """
         job = await self.job(state)
-        seen = seen_of(job, pods, refusal)
         if job is None:
-            return seen
+            return seen_of(None, (), refusal)
+        pods = pods_of(job, pods)
+        seen = seen_of(job, pods, refusal)
         if notes := await self._notes(state, seen, pods):
             job = await self._noted(state, job, notes, stop=seen.stopped)
             seen = seen_of(job, pods, refusal)
         if seen.succeeded or seen.stopped:
             return seen
-        running = next((pod for pod in pods if pod.metadata.deletion_timestamp is None), None)
-        progress = await read_progress(running, local=self._local) if running and not state.plan.simulated else None
+        progress = await read_progress(pods[0], local=self._local) if pods and not state.plan.simulated else None
         return seen.model_copy(update={"progress": progress or seen.progress})
 
     async def job(self, state: PlanState) -> JsonObject | None:
-        """The Job, if it belongs to the workspace."""
+        """The Job, if it is the one of the plan: one that is to be made anew says nothing of it any more."""
         found = await self._kube.get(_ref(state))
+        if found is None or dig_str(found, "metadata", "deletionTimestamp"):
+            return None
         ours = dig_str(found, "metadata", "labels", LABEL_OWNER_UID) == state.uid
-        return found if ours else None
+        return found if ours and fits(found, state.plan) else None
 
     async def _created(self, job: JsonObject) -> bool:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Final
@@ -10,12 +9,13 @@ from typing import Final
 from services.chassis.kube import JsonObject
 from services.contracts.identity import traceparent
 from services.contracts.messages import PlanState
-from services.contracts.plan import Plan, PlannedModel
+from services.contracts.plan import Plan
 from services.contracts.tuning import PlannedTuning
 from services.contracts.workspace import SECRET_KEY_HF_TOKEN
 from services.deployer.command import PORT
 from services.deployer.manifests import Images, object_metadata, pinned, pod_resources
 from services.deployer.serving import GRACE_SECONDS
+from services.deployer.tuning_digest import digests, parts_of
 from services.deployer.weights import MODEL, WEIGHTS, weights_parts
 
 CONTAINER: Final = "tuning"
@@ -24,8 +24,6 @@ COMMAND: Final = "kaitobus-tune"
 CONFIG_ENV: Final = "KAITOBUS_TUNING"
 RETRIES: Final = 6
 """Ends of the container that are followed by another try; Kubernetes makes growing pauses between them."""
-DIGEST: Final = "kaito.sh/tuning-digest"
-"""Annotation of the Job: what it was made from. With another one it is made anew."""
 _WORK: Final = "/workspace/tuning"
 _DATA: Final = "/workspace/tuning-data"
 _OUTPUT: Final = "/mnt/results"
@@ -38,7 +36,7 @@ def render_job(state: PlanState, images: Images) -> JsonObject:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata | {"annotations": {DIGEST: digest_of(state.plan)}},
+        "metadata": metadata | {"annotations": digests(state.plan)},
         "spec": {
             "backoffLimit": RETRIES,
             "completions": 1,
@@ -48,16 +46,9 @@ def render_job(state: PlanState, images: Images) -> JsonObject:
     }
 
 
-def digest_of(plan: Plan) -> str:
-    """What a run depends on. A new plan with the same does not start a run anew, nor does a newer image."""
-    model, tuning = _parts(plan)
-    parts = [model.to_dict(), tuning.model_copy(update={"memory": None}).model_dump_json(), plan.pod.gpus]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
 def arguments(plan: Plan, name: str) -> list[str]:
     """The command line of `kaitobus-tune`. The same plan gives the same line."""
-    model, tuning = _parts(plan)
+    model, tuning = parts_of(plan)
     flags = [
         f"--model={MODEL if model.source else model.id}",
         f"--model-name={model.id}",
@@ -96,14 +87,8 @@ def _literal(text: str) -> str:
     return text.replace("$(", "$$(")
 
 
-def _parts(plan: Plan) -> tuple[PlannedModel, PlannedTuning]:
-    if plan.model is None or plan.tuning is None:
-        raise ValueError("a plan for tuning names a model and how it is tuned")
-    return plan.model, plan.tuning
-
-
 def _pod(state: PlanState, images: Images) -> JsonObject:
-    _, tuning = _parts(state.plan)
+    _, tuning = parts_of(state.plan)
     weights = weights_parts(state.plan, images.inference, images.weights)
     volumes, mounts = _volumes(tuning)
     return {
@@ -167,7 +152,7 @@ def _volumes(tuning: PlannedTuning) -> tuple[list[JsonObject], list[JsonObject]]
 
 
 def _environment(state: PlanState, images: Images) -> list[JsonObject]:
-    model, tuning = _parts(state.plan)
+    model, tuning = parts_of(state.plan)
     values = {
         CONFIG_ENV: _literal(json.dumps(tuning.config, sort_keys=True)),
         "HF_HOME": WEIGHTS,

@@ -11,12 +11,13 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from services.chassis.kube import JsonObject, dig_dicts, dig_str
+from services.chassis.kube import JsonObject, dig_str
 from services.contracts.base import Contract
 from services.contracts.conditions import Condition, ConditionType, Reason, false, true
 from services.contracts.messages import PlanState
 from services.contracts.tuning import TuningProgress
 from services.deployer.diagnose import Diagnosis, diagnose, words_of
+from services.deployer.job_end import is_complete, is_failed
 from services.deployer.pods import ContainerStatus, Pod, Terminated
 from services.deployer.redact import redact
 from services.deployer.tuning_job import CONTAINER
@@ -53,16 +54,23 @@ class TuningTold(Contract):
 
 def seen_of(job: JsonObject | None, pods: Sequence[Pod], refusal: str = "") -> TuningSeen:
     """What the Job says of itself, and its pods."""
-    conditions = {dig_str(c, "type"): dig_str(c, "status") for c in dig_dicts(job, "status", "conditions")}
     ended = last_end(pods)
     return TuningSeen(
         pods=tuple(pods),
-        succeeded=conditions.get("Complete") == "True",
-        stopped=conditions.get("Failed") == "True" or bool(ended and is_terminal(ended.exit_code)),
+        succeeded=is_complete(job),
+        stopped=is_failed(job) or bool(ended and is_terminal(ended.exit_code)),
         failure=_said(ended) or dig_str(job, "metadata", "annotations", FAILURE),
         refusal=refusal,
         progress=read_result(dig_str(job, "metadata", "annotations", RESULT)),
     )
+
+
+def pods_of(job: JsonObject, pods: Sequence[Pod]) -> tuple[Pod, ...]:
+    """Those by which the Job is judged: not what another Job of that name has left, nor pods that are being ended;
+    unless the Job has failed, since then Kubernetes ends those that tell why.
+    """
+    own = tuple(pod for pod in pods if pod.is_of(dig_str(job, "metadata", "uid")))
+    return own if is_failed(job) else tuple(pod for pod in own if not pod.going)
 
 
 def _said(ended: Terminated | None) -> str:

@@ -10,6 +10,7 @@ from services.chassis.kube import JOBS, JsonObject, ObjectRef, dig, dig_str
 from services.contracts.conditions import Reason
 from services.contracts.plan import Plan
 from services.deployer.app import wire
+from services.deployer.job_end import is_complete
 from tests.integration.conftest import NatsServer
 from tests.kubernetes.service_fixtures import bus, client, crd, eventually, namespace, nats_server, running
 from tests.kubernetes.test_deployer import Planner, node, planner, set_pod
@@ -33,6 +34,10 @@ async def job(planner: Planner) -> JsonObject | None:
 async def pod_name(planner: Planner) -> str | None:
     pods = await planner.pods()
     return dig_str(pods[0], "metadata", "name") if pods else None
+
+
+async def completed(planner: Planner) -> bool:
+    return is_complete(await job(planner))
 
 
 async def container(planner: Planner, state: JsonObject, phase: str = "Running") -> None:
@@ -69,6 +74,18 @@ async def test_a_plan_becomes_a_job_which_is_followed_to_its_result(
         assert report is not None
         assert report.tuning is not None
         assert report.tuning.adapter_digest == "sha256:ab"
+        await eventually(lambda: completed(planner))
+        uid = dig_str(await job(planner), "metadata", "uid")
+        await planner.publish(
+            made(2, node_labels={"apps": "else"})
+        )  # as when its nodes have gone: it is done all the same
+
+        async def told_of_it() -> bool:
+            told = await planner.reported(Reason.JOB_SUCCEEDED)
+            return told is not None and told.plan_revision == 2
+
+        await eventually(told_of_it)
+        assert dig_str(await job(planner), "metadata", "uid") == uid
 
 
 async def test_bad_input_ends_the_job_and_its_words_outlive_the_pod(

@@ -16,8 +16,9 @@ from services.contracts.workspace import DataDestination, DataSource
 from services.deployer.manifests import Images
 from services.deployer.pods import Pod
 from services.deployer.report import tuning_report
-from services.deployer.tuning_job import digest_of, render_job
-from services.deployer.tuning_report import FAILURE, RESULT, TuningSeen, read_result, seen_of
+from services.deployer.tuning_digest import fits
+from services.deployer.tuning_job import render_job
+from services.deployer.tuning_report import FAILURE, RESULT, TuningSeen, pods_of, read_result, seen_of
 from services.inference.tuning.options import parse
 from tests.unit.samples import plan, plan_state, pod
 
@@ -104,11 +105,50 @@ class TestJob:
         made = dig_dicts(job(tuned(), images), "spec", "template", "spec", "containers")[0]
         assert {"name": "KAITOBUS_URL_NETWORKS", "value": "10.0.0.0/8"} in dig_dicts(made, "env")
 
-    def test_only_what_a_run_depends_on_makes_it_another_run(self) -> None:
-        first = digest_of(tuned())
-        assert digest_of(tuned(revision=2, generation=3, cost_per_hour=1.0, why=("else",))) == first
-        assert digest_of(tuned(output=TO_VOLUME)) != first
-        assert digest_of(tuned(gpus=2)) != first
+
+ENDED_WELL: JsonObject = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+
+def kept(before: Plan, now: Plan, status: JsonObject | None = None) -> bool:
+    """Whether the Job of a plan of before is left as it is by that of now."""
+    return fits(job(before) | {"status": status or {}}, now)
+
+
+class TestTheJobOfBefore:
+    """When it is kept, and when it is made anew."""
+
+    def test_a_plan_that_changes_nothing_of_the_run_keeps_it(self) -> None:
+        assert kept(tuned(), tuned(revision=2, generation=3, cost_per_hour=1.0, why=("else",)))
+
+    @pytest.mark.parametrize(
+        "now",
+        [
+            tuned(node_labels={"apps": "phi", "share.kaito.sh/x": "w"}),
+            tuned(taints=("sku=gpu:NoSchedule",)),
+            tuned(tolerates=("spot=true:NoSchedule",)),
+            tuned(gpus=2),
+            tuned(pod=PodResources(memory_gib=9.5)),
+            tuned(output=TO_IMAGE.model_copy(update={"image_push_secret": "another"})),
+        ],
+    )
+    def test_another_offer_makes_a_run_anew_but_not_one_that_is_done(self, now: Plan) -> None:
+        assert not kept(tuned(), now)
+        assert not kept(tuned(), now, {"conditions": [{"type": "Failed", "status": "True"}]})
+        assert kept(tuned(), now, ENDED_WELL)
+
+    @pytest.mark.parametrize(
+        "now",
+        [
+            tuned(output=TO_VOLUME),
+            tuned(IMAGE),
+            tuned(model=tuned().model.model_copy(update={"revision": "abc"})),  # type: ignore[union-attr]
+            tuned(tuning=tuned().tuning.model_copy(update={"config": {}})),  # type: ignore[union-attr]
+            tuned(simulated=True),
+        ],
+    )
+    def test_what_the_user_asks_for_anew_is_run_anew_even_when_the_old_is_done(self, now: Plan) -> None:
+        assert not kept(tuned(), now)
+        assert not kept(tuned(), now, ENDED_WELL)
 
 
 def state_of(phase: str, code: int = 0, message: str = "", *, again: bool = False) -> Pod:
@@ -128,6 +168,25 @@ def told(seen: TuningSeen, state: PlanState | None = None) -> dict[ConditionType
 
 STARTED = ConditionType.JOB_STARTED
 ENDED = ConditionType.JOB_SUCCEEDED
+
+
+NEW_JOB: JsonObject = {"metadata": {"uid": "new"}}
+
+
+class TestThePodsOfAJob:
+    """By which it is judged."""
+
+    def test_what_the_job_of_before_has_left_says_nothing_of_the_new_one(self) -> None:
+        assert pods_of(NEW_JOB, (pod("w-a", owner="old"), pod("w-b", owner="new"))) == (pod("w-b", owner="new"),)
+
+    def test_nor_does_a_pod_that_is_being_ended(self) -> None:
+        assert pods_of(NEW_JOB, (pod("w-a", owner="new", going=True),)) == ()
+
+    @pytest.mark.parametrize("said", ["FailureTarget", "Failed"])
+    def test_but_of_a_job_that_has_failed_they_tell_why(self, said: str) -> None:
+        failed: JsonObject = NEW_JOB | {"status": {"conditions": [{"type": said, "status": "True"}]}}
+        last = pod("w-a", owner="new", going=True)
+        assert pods_of(failed, (last,)) == (last,)
 
 
 class TestReport:
