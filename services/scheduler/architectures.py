@@ -15,11 +15,13 @@ from services.scheduler.runtimes import SET_IT
 class Architectures(Facts):
     """Names as `config.json` has them: of models that generate text, and of others (embeddings, scores, drafts).
 
-    `transformers` are those that transformers itself loads as models that generate text.
+    `without_lora` are those of `text` to which the engine adds no LoRA adapters; `transformers` those that
+    transformers itself loads as models that generate text.
     """
 
     engine: str
     text: frozenset[str]
+    without_lora: frozenset[str]
     other: frozenset[str]
     transformers: frozenset[str]
 

@@ -63,6 +63,8 @@ class ModelFacts(Facts):
     vllm_lacks: str | None = None
     """Why vLLM cannot serve it, as a sentence that says what to do instead."""
     tunable: bool = False
+    lora: bool = Field(default=True, exclude=True)
+    """Whether vLLM takes LoRA adapters for it, as far as is known."""
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pydantic import TypeAdapter
 
@@ -44,7 +44,7 @@ from services.scheduler.facts import ModelFacts
 from services.scheduler.known_skus import KnownSkus
 from services.scheduler.lora import named_adapters, plan_lora
 from services.scheduler.refusal import Refusal
-from services.scheduler.runtimes import BadRuntime, check_model, read_runtime, transformers_wish
+from services.scheduler.runtimes import BadRuntime, check_adapters, check_model, read_runtime, transformers_wish
 from services.scheduler.sizing import Wish
 from services.scheduler.tuning_config import not_tunable, tuning_of
 from services.scheduler.wishes import read_wish
@@ -139,7 +139,6 @@ def subject_of(
 def _served(state: WorkspaceState, model: ModelFacts) -> Subject:
     """The model with the settings that the user gave. Raises BadConfig and BadRuntime."""
     if state.spec.tuning:
-        check_model(model, Runtime.VLLM)
         wish = read_wish(EngineConfig(), state.annotations, 0)
         return Subject(model=model, wish=wish, tuning=tuning_of(state))
     runtime, config, adapters = read_runtime(state.annotations), read_config(state.configs), len(named_adapters(state))
@@ -147,6 +146,8 @@ def _served(state: WorkspaceState, model: ModelFacts) -> Subject:
     wish = read_wish(config, state.annotations, adapters)
     if runtime is Runtime.TRANSFORMERS:
         wish = transformers_wish(config, wish, state.annotations, adapters)
+    else:
+        check_adapters(model, wish)
     return Subject(model=model, config=config, wish=wish)
 
 
@@ -197,7 +198,7 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate, held: Plan
         tuning=_tuning(state, subject, chosen),
         cost_per_hour=chosen.cost_per_hour,
         why=(*chosen.why, *_source_words(planned)),
-        warnings=(*chosen.warnings, *(unused(subject.tuning) if subject.tuning else ())),
+        warnings=(*chosen.warnings, *_tuning_warnings(subject)),
         fixed=Fixed(
             instance_type=spec.resource.instance_type,
             labels=labels,
@@ -224,6 +225,14 @@ def _tuning(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plann
         output=wanted.output,
         memory=chosen.tuned.memory,
     )
+
+
+def _tuning_warnings(subject: Subject) -> Iterator[str]:
+    if subject.tuning is None:
+        return
+    yield from unused(subject.tuning)
+    if subject.model and not subject.model.lora:
+        yield f"vLLM takes no LoRA adapters for {subject.model.architecture}: the result must be merged to be served."
 
 
 def _is_on(state: WorkspaceState, annotation: str) -> bool:

@@ -43,6 +43,16 @@ def check_model(model: ModelFacts, runtime: Runtime) -> None:
         )
 
 
+def check_adapters(model: ModelFacts, wish: Wish) -> None:
+    """See that vLLM takes adapters for the model, where any are wanted: else it would not start. Raises BadRuntime."""
+    if wish.adapters and not model.lora:
+        raise BadRuntime(
+            f"vLLM takes no LoRA adapters for models of the architecture {model.architecture}, and would not start "
+            f"with any for {model.id}: remove inference.adapters and vllm.enable-lora, or serve a model into which the "
+            "adapter has been merged."
+        )
+
+
 def transformers_wish(config: EngineConfig, wish: Wish, annotations: Mapping[str, str], adapters: int) -> Wish:
     """What is asked of the transformers runtime. Raises BadRuntime, or BadConfig for the ConfigMap."""
     for because in _impossible(config, wish, annotations, adapters):

@@ -38,6 +38,11 @@ def not_tunable(model: ModelFacts) -> Refusal | None:
         because = f"its architecture {model.architecture} is no causal language model, and only such are tuned"
     elif model.quantization:
         because = f"its weights are {model.quantization} already. Name the model that they were made from"
+    elif model.vllm_lacks:
+        because = (
+            f"vLLM does not load its architecture {model.architecture}, and an adapter is served with vLLM only. Name "
+            "a model that vLLM serves"
+        )
     elif model.load_format == "mistral":
         because = "its files are in Mistral's own format, which the trainer does not read"
     else:

@@ -29,3 +29,9 @@ def test_one_that_does_not_generate_text_is_told_as_such() -> None:
 
 def test_one_that_looks_like_nothing_has_no_hint() -> None:
     assert "nearest" not in (KNOWN.why_not("acme/x", "QQQQ") or "")
+
+
+def test_those_without_adapters_are_among_those_that_generate_text() -> None:
+    assert KNOWN.without_lora <= KNOWN.text
+    assert "LlamaForCausalLM" not in KNOWN.without_lora
+    assert "GPT2LMHeadModel" in KNOWN.without_lora

@@ -159,6 +159,37 @@ def test_adapters_are_refused() -> None:
     assert "Adapters are served with vLLM only" in because.message
 
 
+def test_adapters_on_a_model_for_which_vllm_takes_none_are_refused_before_a_node_is_bought() -> None:
+    adapters = (Adapter(source=DataSource(name="rhymes", image="r/i"), strength="1.0"),)
+    because = refused(workspace("kimi-k2.5", adapters=adapters))
+    assert because.reason is Reason.INVALID_SPEC
+    assert (
+        "vLLM takes no LoRA adapters for models of the architecture KimiK25ForConditionalGeneration" in because.message
+    )
+    switched_on = refused(workspace("kimi-k2.5", config="vllm: {enable-lora: true}"))
+    assert "remove inference.adapters and vllm.enable-lora" in switched_on.message
+
+
+def test_what_is_not_known_to_take_no_adapters_is_not_refused() -> None:
+    adapters = (Adapter(source=DataSource(name="rhymes", image="r/i"), strength="1.0"),)
+    assert planned(workspace("phi-3-mini-4k-instruct", adapters=adapters)).lora is not None
+
+
+def test_a_model_that_vllm_lacks_is_not_tuned_and_no_other_runtime_is_offered() -> None:
+    because = refused(workspace("acme/codegen", tuning=True), hub=LACKED)
+    assert because.reason is Reason.MODEL_NOT_TUNABLE
+    assert "an adapter is served with vLLM only" in because.message
+    assert "kaito.sh/runtime" not in because.message
+
+
+def test_an_adapter_that_vllm_will_not_take_is_warned_of() -> None:
+    model = CATALOGUE.resolve("phi-3-mini-4k-instruct")
+    assert isinstance(model, ModelFacts)
+    without = model.model_copy(update={"lora": False})
+    made = planned(workspace("phi-3-mini-4k-instruct", tuning=True, method="qlora"), hub=without)
+    assert any("must be merged" in warning for warning in made.warnings)
+
+
 class TestSizing:
     """Memory on the safe side: weights, keys and values as they are copied, and a whole prompt at once."""
 

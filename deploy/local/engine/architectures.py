@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -13,11 +12,12 @@ from deploy.local.engine.cache import EngineSetupError
 from deploy.local.engine.environment import REPOSITORY, EngineEnv, ensure_engine
 
 FILE = REPOSITORY / "presets" / "architectures.yaml"
-SCRIPT = Path(__file__).with_name("list_architectures.py")
+MODULE = "deploy.local.engine.list_architectures"
 LIMIT_S = 300.0
 HEAD = """\
 # Architectures of models (config.json: architectures) that the engine loads, as its own registry names them.
-# text: models that answer with text; other: they embed, score, or draft for another model;
+# text: models that answer with text; without_lora: those of them that take no LoRA adapters, as their classes say;
+# other: they embed, score, or draft for another model;
 # transformers: models that answer with text by transformers itself, for which there is a runtime of its own.
 # Written by `make architectures`; do not edit.
 """
@@ -30,6 +30,7 @@ class Listed(BaseModel):
 
     engine: str
     text: tuple[str, ...]
+    without_lora: tuple[str, ...]
     other: tuple[str, ...]
     transformers: tuple[str, ...]
 
@@ -37,7 +38,8 @@ class Listed(BaseModel):
 def ask_engine(env: EngineEnv) -> Listed:
     """Ask the engine's registry. Raises EngineSetupError if it does not answer."""
     try:
-        done = subprocess.run([str(env.python), str(SCRIPT)], capture_output=True, text=True, timeout=LIMIT_S)
+        command = [str(env.python), "-m", MODULE]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=LIMIT_S)
         return Listed.model_validate_json(done.stdout.strip().rpartition("\n")[2])
     except subprocess.TimeoutExpired as error:
         raise EngineSetupError(f"The engine's registry gave no answer within {LIMIT_S:.0f} s.") from error
@@ -47,7 +49,12 @@ def ask_engine(env: EngineEnv) -> Listed:
 
 def render(listed: Listed) -> str:
     """The file's text; one name a line, so that a change of the engine shows what came and went."""
-    lists = {"text": listed.text, "other": listed.other, "transformers": listed.transformers}
+    lists = {
+        "text": listed.text,
+        "without_lora": listed.without_lora,
+        "other": listed.other,
+        "transformers": listed.transformers,
+    }
     shown = "".join(f"{name}:\n{_lines(names)}" for name, names in lists.items())
     return f"{HEAD}engine: {listed.engine}\n{shown}"
 

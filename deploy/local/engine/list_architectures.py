@@ -1,4 +1,4 @@
-"""Prints the architectures that vLLM's registry has, as JSON: `python list_architectures.py`.
+"""Prints the architectures that vLLM's registry has, as JSON: `python -m deploy.local.engine.list_architectures`.
 
 Runs in the engine's environment. The registry's own groups tell what a class is for; to import each of its 400
 classes would take minutes, and a third of them want libraries that the CPU build lacks.
@@ -11,6 +11,8 @@ import vllm
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from vllm.model_executor.models import ModelRegistry, registry
 
+from deploy.local.engine.class_bases import Flags
+
 TEXT_GROUPS = ("_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS", "_TRANSFORMERS_SUPPORTED_MODELS")
 """Groups whose models answer with text. The others embed, score, or draft for another model."""
 
@@ -22,9 +24,17 @@ def listed() -> dict[str, object]:
     return {
         "engine": f"vLLM {vllm.__version__}",
         "text": sorted(text),
+        "without_lora": sorted(without_lora(text)),
         "other": sorted(supported - text),
         "transformers": sorted(of_transformers()),
     }
+
+
+def without_lora(names: set[str]) -> set[str]:
+    """Return those whose classes do not say that they take LoRA adapters; what cannot be told is not among them."""
+    flags = Flags("supports_lora", "vllm")
+    classes = {name: ModelRegistry.models[name] for name in names}
+    return {name for name, found in classes.items() if flags.of(found.module_name, found.class_name) is False}
 
 
 def of_transformers() -> set[str]:

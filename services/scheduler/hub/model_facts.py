@@ -64,6 +64,7 @@ def model_facts(fetched: Fetched, architectures: Architectures) -> ModelFacts:
         config=essential(config, shapes),
         transformers=shapes.architecture in architectures.transformers,
         vllm_lacks=because,
+        lora=shapes.architecture not in architectures.without_lora,
         **_sizes(shapes),
     )
 
