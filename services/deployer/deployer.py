@@ -42,7 +42,7 @@ from services.deployer.leftovers import Sight, only_waits
 from services.deployer.list_adapters import hurry_list, write_list
 from services.deployer.manifests import Images, render
 from services.deployer.pods import Pod
-from services.deployer.report import Observed, refused, released, serving, to_report, tuning_report
+from services.deployer.report import Observed, is_whole, not_whole, refused, released, serving, to_report, tuning_report
 from services.deployer.tuning import TuningJobs
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class Deployer:
             await self._bus.publish(report, expect=last.sequence)
 
     async def _deploy(self, state: PlanState, last: Last[Report]) -> Again | None:
-        if self._applied_just_now(state):
+        if self._applied_just_now(state) or not is_whole(state.plan):
             return await self._report(state, last)
         try:
             if not await self._apply(state):
@@ -215,6 +215,9 @@ class Deployer:
         return True
 
     async def _report(self, state: PlanState, last: Last[Report]) -> Again | None:
+        if not is_whole(state.plan):
+            await self._publish(not_whole(state), last)
+            return None
         pods = await self._pods(state)
         if state.plan.workload is Workload.TUNING:
             return await self._report_tuning(state, pods, last)

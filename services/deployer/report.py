@@ -8,7 +8,7 @@ from services.contracts.base import Contract
 from services.contracts.conditions import Condition, ConditionType, Reason, false, true
 from services.contracts.messages import PlanState, Report
 from services.contracts.performance import Performance
-from services.contracts.plan import Workload
+from services.contracts.plan import Plan, Workload
 from services.contracts.subjects import ServiceName
 from services.deployer.adapter_states import AdapterStates, adapters_condition
 from services.deployer.diagnose import Diagnosis, diagnose
@@ -66,9 +66,30 @@ def released(state: PlanState) -> Report:
 
 def refused(state: PlanState, words: str) -> Report:
     """The report that the API server does not take the objects."""
-    type_ = ConditionType.JOB_STARTED if state.plan.workload is Workload.TUNING else ConditionType.INFERENCE_READY
-    condition = false(type_, Reason.WORKLOAD_REFUSED, f"Kubernetes refuses the workload: {words}")
+    condition = false(_first(state), Reason.WORKLOAD_REFUSED, f"Kubernetes refuses the workload: {words}")
     return _report(state, (condition,), next_step="It is tried again every 30 seconds, and when the Workspace changes.")
+
+
+def is_whole(plan: Plan) -> bool:
+    """Whether a plan says all that its workload is made from. One of an earlier version may not."""
+    if plan.workload is Workload.TEMPLATE:
+        return bool(plan.template)
+    return plan.model is not None and (plan.tuning if plan.workload is Workload.TUNING else plan.engine) is not None
+
+
+def not_whole(state: PlanState) -> Report:
+    """The report on a plan that is not whole: the scheduler keeps such a one only if it cannot make another."""
+    words = (
+        f"The plan is of an earlier version of Kaito Bus and does not say all that {state.plan.workload} needs, so "
+        "nothing is started."
+    )
+    condition = false(_first(state), Reason.WORKLOAD_REFUSED, words)
+    next_step = "Condition PlanReady says what keeps it from being planned anew. Change that, or delete the Workspace."
+    return _report(state, (condition,), next_step=next_step)
+
+
+def _first(state: PlanState) -> ConditionType:
+    return ConditionType.JOB_STARTED if state.plan.workload is Workload.TUNING else ConditionType.INFERENCE_READY
 
 
 def _inference(state: PlanState, diagnosis: Diagnosis | None, log: str) -> Condition:

@@ -133,3 +133,16 @@ async def test_a_retired_plan_takes_the_job_with_it(planner: Planner, nats_serve
         await planner.publish(made(), retired=True)
         await eventually(planner.released)
         assert await job(planner) is None
+
+
+async def test_a_plan_of_a_version_that_did_not_tune_is_told_once_and_does_no_harm(
+    planner: Planner, nats_server: NatsServer
+) -> None:
+    async with running("deployer", wire, nats_server):
+        await planner.publish(made(tuning=None))
+        report = await eventually(lambda: planner.reported(Reason.WORKLOAD_REFUSED))
+        assert report is not None
+        assert "of an earlier version" in report.conditions[0].message
+        assert await job(planner) is None
+        await planner.publish(made(2))
+        await eventually(lambda: job(planner))

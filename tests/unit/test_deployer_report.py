@@ -9,12 +9,14 @@ import pytest
 from services.chassis.kube import JsonObject
 from services.contracts.conditions import ConditionStatus, ConditionType, Reason
 from services.contracts.messages import Report
+from services.contracts.plan import Workload
 from services.deployer.adapter_states import AdapterPhase, AdapterState, AdapterStates
 from services.deployer.diagnose import diagnose
 from services.deployer.phases import phases
 from services.deployer.pods import Pod
-from services.deployer.report import Observed, refused, released, serving, to_report
+from services.deployer.report import Observed, is_whole, not_whole, refused, released, serving, to_report
 from tests.unit.samples import NOW, UID, plan, plan_state, pod, stamp
+from tests.unit.test_deployer_tuning import tuned
 
 
 def status(**of: object) -> JsonObject:
@@ -218,3 +220,20 @@ class TestReport:
 
     def test_the_same_pods_give_the_same_report(self) -> None:
         assert to_report(plan_state(), self.READY).message_id == to_report(plan_state(), self.READY).message_id
+
+
+class TestAnOldPlan:
+    """Of a version that did not tune yet, for instance."""
+
+    def test_a_plan_that_says_all_is_whole(self) -> None:
+        own = plan(workload=Workload.TEMPLATE, template={"spec": {}})
+        assert all(is_whole(made) for made in (plan(), tuned(), own))
+
+    def test_one_that_does_not_say_how_is_tuned_is_told_where_to_look(self) -> None:
+        old = tuned(tuning=None)
+        assert not is_whole(old)
+        found = not_whole(plan_state(old))
+        (condition,) = found.conditions
+        assert (condition.type, condition.reason) == (ConditionType.JOB_STARTED, Reason.WORKLOAD_REFUSED)
+        assert "of an earlier version of Kaito Bus" in condition.message
+        assert "PlanReady" in (found.next_step or "")
