@@ -4,29 +4,24 @@ A handler is given a parsed message and returns None (done) or `Again` (show it 
 raises is turned into a paced new try; what cannot be parsed goes to the dead letter queue with its error.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-import nats.errors
 from faststream import AckPolicy
-from faststream.exceptions import IncorrectState
-from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats import JStream, PullSub
 from faststream.nats.message import NatsMessage
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import PubAck, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
-from services.chassis.cancellation import raise_if_cancelled
+from services.chassis.bus_connection import TIMEOUT, Connection
 from services.chassis.metrics import Metrics
 from services.chassis.settings import Settings
 from services.chassis.settle import Again, Outdated, UnreadableObject, readable
-from services.chassis.settling import Settler
 from services.chassis.telemetry import Telemetry
 from services.chassis.topology import offering
 from services.contracts.messages import Demand, Message, PlanState, Report, WorkspaceState
@@ -35,8 +30,6 @@ from services.contracts.subjects import OFFERS_BUCKET, Stream
 
 log = logging.getLogger(__name__)
 
-TIMEOUT: Final = 5.0
-"""Seconds that one request to the server may take."""
 FETCH_SECONDS: Final = 5.0
 REMEMBERED: Final = 50_000
 """Subjects that a process keeps in mind as used."""
@@ -70,89 +63,16 @@ class Last(Generic[M]):
     sequence: int
 
 
-class Bus:
-    """One process's connection to NATS."""
+class Bus(Connection):
+    """What a process says and hears over its connection to NATS."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry, metrics: Metrics) -> None:
-        self._settings = settings
+        super().__init__(settings, telemetry.service, metrics)
         self._telemetry = telemetry
         self._metrics = metrics
-        settler = Settler(telemetry.service, metrics)
-        self.broker = NatsBroker(
-            settings.nats_url,
-            name=f"kaitobus-{telemetry.service}/{settings.instance}",
-            user_credentials=str(settings.nats_credentials) if settings.nats_credentials else None,
-            connect_timeout=3,
-            reconnect_time_wait=1,
-            max_reconnect_attempts=-1,
-            ping_interval=10,
-            max_outstanding_pings=2,
-            graceful_timeout=10,
-            error_cb=self._note,
-            logger=None,
-            middlewares=[settler.middleware()],
-            # FastStream would find out for each message what the handler's parameters need, in a thread.
-            apply_types=False,
-        )
-        settler.broker = self.broker
-        self._said = ""
+        self._workers = settings.workers
         self.subscriptions: list[Subscription] = []
         self._used: set[str] = set()
-
-    # -- connection
-
-    async def connect(self) -> None:
-        """Connect, however long it takes for the server to be there."""
-        while True:
-            try:
-                await self.broker.connect()
-            except (OSError, nats.errors.Error, TimeoutError) as error:
-                log.warning("NATS at %s does not answer yet: %s", _address(self._settings.nats_url), error)
-                await asyncio.sleep(0.5)
-            else:
-                return
-
-    async def _note(self, error: Exception) -> None:
-        """Log what keeps us from the server, once for as long as it stays the same.
-
-        nats-py tries again by itself and calls this in between. It may have swallowed a cancellation while it did.
-        """
-        raise_if_cancelled()
-        if repr(error) != self._said:
-            self._said = repr(error)
-            log.warning("NATS at %s: %s", _address(self._settings.nats_url), str(error) or self._said)
-
-    async def close(self) -> None:
-        """Finish what is being handled, then leave. Without a connection there is nothing to finish with."""
-        try:
-            await self.broker.stop()
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            log.info("left NATS without a good-bye: %s", error)
-            await self.client.close()
-
-    @property
-    def client(self) -> Client:
-        """The NATS client beneath. Raises nats-py's ConnectionClosedError before the first connection."""
-        try:
-            return self.broker.config.broker_config.connection_state.connection
-        except IncorrectState as error:
-            raise nats.errors.ConnectionClosedError from error
-
-    @property
-    def js(self) -> JetStreamContext:
-        """JetStream with our time-out. Raises one of nats-py's errors at once while there is no connection."""
-        raise_if_cancelled()
-        if not self.client.is_connected:
-            raise nats.errors.ConnectionReconnectingError
-        return self.client.jetstream(timeout=TIMEOUT)
-
-    @property
-    def connected(self) -> bool:
-        """Whether the connection stands now."""
-        try:
-            return bool(self.client.is_connected)
-        except nats.errors.ConnectionClosedError:
-            return False
 
     # -- publishing
 
@@ -309,7 +229,7 @@ class Bus:
         `workers` (by default the setting) is how many are in the handler's hands at once: more where it bounds
         itself what it does at the same time.
         """
-        workers = workers or self._settings.workers
+        workers = workers or self._workers
         subscriber = self.broker.subscriber(
             subject,
             stream=JStream(stream, declare=False),
@@ -344,8 +264,3 @@ def _parsed(kind: type[M], raw: RawStreamMsg) -> M | None:
     except ValidationError as error:
         log.warning("the newest message cannot be read", extra={"subject": raw.subject, "reason": readable(error)})
         return None
-
-
-def _address(url: str) -> str:
-    """The server's address without the user and password that a URL may carry."""
-    return url.rsplit("@", 1)[-1]
