@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from services.chassis.kube import JsonObject
 from services.contracts.identity import traceparent
 from services.contracts.messages import PlanState
-from services.contracts.plan import Engine, PlannedModel
+from services.contracts.plan import Engine, Plan, PlannedModel
 from services.contracts.serving import SECRET_KEY_API_KEY
 from services.contracts.workspace import SECRET_KEY_HF_TOKEN
 from services.deployer.adapters import adapter_environment
@@ -49,28 +49,20 @@ def variables(
     return [found[name] for name in sorted(found)]
 
 
-def environment(
-    state: PlanState,
-    model: PlannedModel,
-    engine: Engine,
-    hub: str | None,
-    otlp_endpoint: str | None,
-    urls: Mapping[str, str] | None = None,
-) -> list[JsonObject]:
-    """The variables as a container has them. Each name once: server-side apply refuses a list with a key twice."""
-    found = variables(state, model, engine, hub, otlp_endpoint, urls)
-    secrets = _secrets(state, model)
-    plain: list[JsonObject] = [{"name": one.name, "value": one.value} for one in found if one.name not in secrets]
+def environment(state: PlanState, settings: Sequence[Setting]) -> list[JsonObject]:
+    """All variables as a container has them. Each name once: server-side apply refuses a list with a key twice."""
+    secrets = _secrets(state.plan)
+    plain: list[JsonObject] = [{"name": one.name, "value": one.value} for one in settings if one.name not in secrets]
     hidden: list[JsonObject] = [{"name": name, "valueFrom": {"secretKeyRef": ref}} for name, ref in secrets.items()]
     return plain + hidden
 
 
-def _secrets(state: PlanState, model: PlannedModel) -> dict[str, JsonObject]:
+def _secrets(plan: Plan) -> dict[str, JsonObject]:
     """The variables whose values Kubernetes takes from secrets."""
     found: dict[str, JsonObject] = {}
-    if model.token_secret:
-        found[TOKEN] = {"name": model.token_secret, "key": SECRET_KEY_HF_TOKEN}
-    if secret := state.plan.serving.api_key_secret:
+    if plan.model and plan.model.token_secret:
+        found[TOKEN] = {"name": plan.model.token_secret, "key": SECRET_KEY_HF_TOKEN}
+    if secret := plan.serving.api_key_secret:
         found[API_KEY] = {"name": secret, "key": SECRET_KEY_API_KEY}
     return found
 

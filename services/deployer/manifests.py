@@ -15,7 +15,7 @@ from services.contracts.workspace import (
 )
 from services.deployer.adapters import FILE, adapter_list, adapter_parts, config_map_name
 from services.deployer.command import COMMANDS, PORT, arguments
-from services.deployer.environment import environment
+from services.deployer.environment import environment, variables
 from services.deployer.serving import GRACE_SECONDS
 from services.deployer.weights import WEIGHTS, PodParts, WeightsSettings, weights_parts
 
@@ -219,7 +219,7 @@ def _container(
         "image": images.inference,
         "command": [COMMANDS[engine.runtime]],
         "args": arguments(model, engine, otlp_endpoint),
-        "env": environment(state, model, engine, images.hub, otlp_endpoint, images.urls),
+        "env": environment(state, variables(state, model, engine, images.hub, otlp_endpoint, images.urls)),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "resources": pod_resources(state.plan),
         "volumeMounts": [

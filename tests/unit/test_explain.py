@@ -138,9 +138,10 @@ def test_a_tokens_secret_is_told_by_its_name_only() -> None:
     assert made.engine is not None
     model = made.model.model_copy(update={"token_secret": "hub"})
     state = PlanState(namespace="team", name="w", uid="u", generation=1, plan=made)
-    told = {v.name: v for v in variables(state, model, made.engine, None, None)}
+    settings = variables(state, model, made.engine, None, None)
+    told = {setting.name: setting for setting in settings}
     assert told["HF_TOKEN"].value == "(of the secret hub)"
-    assert {e["name"] for e in environment(state, model, made.engine, None, None)} == told.keys()
+    assert {e["name"] for e in environment(state, settings)} == told.keys()
 
 
 MANIFEST = """
