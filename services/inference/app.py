@@ -12,13 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.inference.files import model_files
-from services.inference.front import Front, listen
+from services.inference.front import answering
 from services.inference.heard import STEPS_FILE_ENV, read_steps
 from services.inference.local_model import MODEL_DIR_ENV, use_local_model
 from services.inference.logs import configure_logs
 from services.inference.phases import Phase, Phases
-from services.inference.progress import look
 from services.inference.trace import send_start
 
 CHILD_GRACE_S = 5.0
@@ -46,7 +44,7 @@ def main() -> int:
 def _run(argv: Sequence[str], phases: Phases, log: logging.Logger) -> None:
     flags, local = use_local_model(argv, os.environ.get(MODEL_DIR_ENV))
     _set_defaults(local)
-    with _steps_file() as steps, _front(flags, phases, steps) as front:
+    with _steps_file() as steps, answering(flags, phases, lambda: read_steps(steps)) as front:
 
         def ready() -> None:
             phases.inner = [Phase(step.step, step.start_ns, step.end_ns) for step in read_steps(steps) if step.end_ns]
@@ -60,23 +58,6 @@ def _run(argv: Sequence[str], phases: Phases, log: logging.Logger) -> None:
 
             from services.inference.server import parse_args, serve
         uvloop.run(serve(parse_args(flags), phases, front, ready))
-
-
-@contextmanager
-def _front(flags: list[str], phases: Phases, steps: Path) -> Iterator[Front | None]:
-    """Answer on the server's port until the server does; nothing where the port is left to vLLM."""
-    sock = listen(flags)
-    if sock is None:
-        yield None
-        return
-    files = model_files(flags, os.environ)
-    front = Front(sock, lambda: look(files, phases.current, lambda: read_steps(steps), phases.elapsed_s))
-    front.start()
-    try:
-        yield front
-    finally:
-        front.stop()
-        sock.close()
 
 
 @contextmanager

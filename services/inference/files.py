@@ -1,7 +1,7 @@
 """Finds where vLLM will have a model's files: its folder, or the hub's cache, by the flags and the environment."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from services.inference.flags import flag
@@ -11,7 +11,7 @@ WEIGHTS_GIB_ENV = "KAITOBUS_WEIGHTS_GIB"
 """What the plan says of the model's size."""
 
 
-def model_files(argv: list[str], environ: Mapping[str, str]) -> Files | None:
+def model_files(argv: Sequence[str], environ: Mapping[str, str]) -> Files | None:
     """Return the files' place; None without `--model`."""
     model = flag(argv, "model")
     if not model:

@@ -8,12 +8,17 @@ hold up the main one; the standard library alone, because imports are what it mu
 
 import asyncio
 import json
+import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
+from services.inference.files import model_files
 from services.inference.flags import flag
-from services.inference.progress import Progress
+from services.inference.heard import Heard
+from services.inference.phases import Phases
+from services.inference.progress import Progress, look
 
 DEFAULT_PORT = 8000
 """vLLM's own."""
@@ -110,6 +115,28 @@ class Front:
         method, _, rest = head.partition(b" ")
         path = rest.split(b" ", 1)[0].split(b"?", 1)[0].decode(errors="replace")
         return reply(path, self._look(), body=method != b"HEAD")
+
+
+@contextmanager
+def answering(
+    argv: Sequence[str], phases: Phases, steps: Callable[[], Iterable[Heard]] = tuple
+) -> Iterator[Front | None]:
+    """Answer on the server's port until the server does; None where the port is left to the server itself.
+
+    `steps` tells how far the engine's processes have come. Raises as `listen`.
+    """
+    sock = listen(argv)
+    if sock is None:
+        yield None
+        return
+    files = model_files(argv, os.environ)
+    front = Front(sock, lambda: look(files, phases.current, steps, phases.elapsed_s))
+    front.start()
+    try:
+        yield front
+    finally:
+        front.stop()
+        sock.close()
 
 
 def reply(path: str, progress: Progress, *, body: bool = True) -> bytes:

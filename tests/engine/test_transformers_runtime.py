@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import openai
@@ -20,6 +21,7 @@ from openai.types.chat import ChatCompletionUserMessageParam
 
 from deploy.local.engine import EngineEnv
 from tests.engine.conftest import API_KEY, HF_ID, SERVED_NAME, Server, free_port, wait_until_ready
+from tests.engine.failing_accelerator import FAILS_AT
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -29,23 +31,56 @@ MESSAGES: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": QU
 LONGEST = 512
 
 
-@pytest.fixture(scope="module")
-def served(engine: EngineEnv, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    port, log = free_port(), tmp_path_factory.mktemp("transformers") / "server.log"
+@contextmanager
+def started(engine: EngineEnv, model: Path, log: Path, program: str, most: int) -> Iterator[Server]:
+    """A server with room for so many requests; its port answers, and the model may not do so yet."""
+    port = free_port()
     flags = [f"--model={HF_ID}", f"--served-model-name={SERVED_NAME}", "--dtype=float32", f"--max-model-len={LONGEST}"]
-    where = ["--host=127.0.0.1", f"--port={port}", "--max-waiting=1", f"--api-key={API_KEY}"]
-    command = [str(engine.python), "-m", "services.inference.transformers_runtime", *flags, *where]
-    environment = os.environ | {"KAITOBUS_MODEL_DIR": str(model.parent)}
+    where = ["--host=127.0.0.1", f"--port={port}", f"--api-key={API_KEY}"]
+    command = [str(engine.python), "-m", program, *flags, *where]
+    environment = os.environ | {"KAITOBUS_MODEL_DIR": str(model.parent), "KAITOBUS_MAX_REQUESTS": str(most)}
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    running = Server(f"http://127.0.0.1:{port}", process, log)
     try:
-        wait_until_ready(running)
-        yield running
+        yield Server(f"http://127.0.0.1:{port}", process, log)
     finally:
         if process.poll() is None:
             process.kill()
             process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def served(engine: EngineEnv, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("transformers") / "server.log"
+    with started(engine, model, log, "services.inference.transformers_runtime", most=2) as running:
+        first = first_answer(running)
+        assert first["status"] == "starting"
+        assert first["phase"] == "import"
+        wait_until_ready(running)
+        yield running
+
+
+def first_answer(server: Server) -> dict[str, object]:
+    """What /health says as soon as the port is open, which is long before the libraries have been read."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"{server.url}/health", timeout=10) as reply:
+                return {"status": f"too late: {reply.status}"}
+        except urllib.error.HTTPError as error:
+            found: dict[str, object] = json.load(error)
+            return found
+        except urllib.error.URLError:
+            assert time.monotonic() < deadline, server.log.read_text()[-1000:]
+            time.sleep(0.05)
+
+
+def status_of(server: Server, path: str, **headers: str) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(server.url + path, headers=headers), timeout=10) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 @pytest.fixture
@@ -147,7 +182,7 @@ def test_what_cannot_be_done_is_refused_in_the_clients_own_terms(client: OpenAI)
         client.chat.completions.create(model="another", messages=MESSAGES)
     with pytest.raises(openai.BadRequestError, match="tokens that the model lacks"):
         client.completions.create(model=SERVED_NAME, prompt=[1, 10**8])
-    with pytest.raises(openai.AuthenticationError, match="one of its keys"):
+    with pytest.raises(openai.AuthenticationError, match="with its key"):
         client.with_options(api_key="wrong").chat.completions.create(model=SERVED_NAME, messages=MESSAGES)
 
 
@@ -182,7 +217,7 @@ def test_a_full_line_sends_the_next_away_with_a_time(served: Server, client: Ope
     first = long_story(client)
     next(iter(first))
     second = long_story(client)
-    with pytest.raises(openai.RateLimitError, match="answers one at a time") as caught:
+    with pytest.raises(openai.RateLimitError, match="queue is full: 2 requests are in this server") as caught:
         client.completions.create(model=SERVED_NAME, prompt="a")
     assert int(caught.value.response.headers["Retry-After"]) >= 1
     second.close()
@@ -214,6 +249,36 @@ def test_a_client_that_leaves_before_its_whole_answer_ends_it_too(served: Server
     thread.join(timeout=30)
     wait_for(served, "requests", 0)
     assert metric(served, "generation_tokens_total") - before < LONGEST / 2
+
+
+def test_the_key_may_come_in_the_header_that_a_proxy_lets_through(served: Server) -> None:
+    assert status_of(served, "/v1/models") == 401
+    assert status_of(served, "/v1/models", **{"X-API-Key": "wrong"}) == 401
+    assert status_of(served, "/v1/models", **{"X-API-Key": API_KEY}) == 200
+
+
+def test_a_server_whose_accelerator_fails_ends_so_that_another_one_starts(
+    engine: EngineEnv, model: Path, tmp_path: Path
+) -> None:
+    """What is under way is answered, and nobody new is sent there meanwhile."""
+    with started(engine, model, tmp_path / "log", "tests.engine.failing_accelerator", most=3) as server:
+        wait_until_ready(server)
+        with OpenAI(base_url=f"{server.url}/v1", api_key=API_KEY, timeout=60, max_retries=0) as client:
+            before = long_story(client)
+            told: list[tuple[int, dict[str, object]]] = []
+            body = json.dumps({"prompt": "a", "max_tokens": FAILS_AT}).encode()
+            thread = threading.Thread(target=lambda: told.append(post(server, "/v1/completions", body)))
+            thread.start()
+            wait_for(server, "requests", 2)
+            after = long_story(client)
+            before.close()
+            thread.join(timeout=60)
+            assert told[0][0] == 500
+            assert "CUDA error" in json.dumps(told[0][1])
+            assert status_of(server, "/health") == 503
+            after.close()
+        assert server.process.wait(timeout=60) == 1
+        assert "the accelerator has failed" in server.log.read_text()
 
 
 def test_what_it_weighs_is_told_without_a_key(served: Server) -> None:

@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletionChunk
 from pydantic import ValidationError
 
 from services.inference.transformers_runtime import answers
+from services.inference.transformers_runtime.accelerator import is_broken_by
 from services.inference.transformers_runtime.detokenize import Detokenizer
 from services.inference.transformers_runtime.options import parse_options
 from services.inference.transformers_runtime.requests import ChatRequest, CompletionRequest, Sampling, faults
@@ -47,6 +48,30 @@ class TestStops:
     def test_nothing_comes_after_a_stop(self) -> None:
         stops = Stops(["."])
         assert (stops.feed("a.b"), stops.feed("c"), stops.rest()) == ("a", "", "")
+
+
+class AcceleratorError(RuntimeError):
+    """As PyTorch names it."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """As PyTorch names it."""
+
+
+@pytest.mark.parametrize(
+    ("error", "broken"),
+    [
+        (AcceleratorError("an illegal memory access was encountered"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling cublasSgemm"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True),
+        (OutOfMemoryError("CUDA out of memory. CUDA error: tried to allocate 2 GiB"), False),
+        (RuntimeError("probability tensor contains either inf, nan or element < 0"), False),
+        (ValueError("CUDA error: said by something else"), False),
+    ],
+)
+def test_only_what_breaks_the_accelerator_ends_the_server(error: Exception, broken: bool) -> None:
+    assert is_broken_by(error) is broken
 
 
 @given(st.text(max_size=40))

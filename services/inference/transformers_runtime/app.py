@@ -1,5 +1,6 @@
-"""`kaitobus-transformers FLAGS`: loads the model, makes one token, then opens the port."""
+"""`kaitobus-transformers FLAGS`: answers from the first second, loads the model, makes one token, then serves."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -7,14 +8,13 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from services.inference.front import answering
 from services.inference.local_model import MODEL_DIR_ENV, use_local_model
 from services.inference.logs import configure_logs
 from services.inference.phases import Phases
+from services.inference.progress import ENGINE, FIRST_TOKEN
 from services.inference.trace import send_start
 from services.inference.transformers_runtime.options import parse_options
-
-STOP_WITHIN_S = 45
-"""How long answers that are under way may take once the server is told to stop."""
 
 
 def main() -> int:
@@ -43,26 +43,16 @@ def _run(argv: Sequence[str], phases: Phases, log: logging.Logger) -> None:
         log.info("first token after %.1f s", phases.whole().seconds, extra={"fields": {"seconds": times}})
         threading.Thread(target=send_start, args=(phases, log), daemon=True).start()
 
-    # Imported here, since it takes seconds: the environment must be set before, and the time is told.
-    with phases.phase("import"):
-        import uvicorn
-
-        from services.inference.transformers_runtime.start import start
-    with phases.phase("engine init"):
-        started = start(options)
-    with phases.phase("first token"):
-        started.first_token()
-    ready()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)  # uvicorn has handlers of its own, and calls these when it has ended
-    uvicorn.run(
-        started.app(),
-        host=options.host,
-        port=options.port,
-        log_level="warning",
-        timeout_graceful_shutdown=STOP_WITHIN_S,
-    )
-    started.close()
+    with answering(given, phases) as front:
+        # Imported here, since it takes seconds: the environment must be set before, and the time is told.
+        with phases.phase("import"):
+            from services.inference.transformers_runtime.serve import serve, start
+        with phases.phase(ENGINE):
+            served = start(options)
+        with phases.phase(FIRST_TOKEN):
+            served.loaded.first_token()
+        ready()
+        asyncio.run(serve(served, options, front))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Runs `generate`, one request after the other, on a thread of its own; the text comes out piece by piece."""
 
 import asyncio
-import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,21 +11,12 @@ import torch
 from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
+from services.inference.transformers_runtime.accelerator import is_broken_by
 from services.inference.transformers_runtime.answers import Finish
 from services.inference.transformers_runtime.detokenize import Decode, Detokenizer
 from services.inference.transformers_runtime.metrics import Metrics
 from services.inference.transformers_runtime.requests import Sampling
 from services.inference.transformers_runtime.stops import Stops
-
-
-class Full(Exception):
-    """As many requests wait as may. `again` are the seconds after which it is worth asking again."""
-
-    def __init__(self, waiting: int, again: int) -> None:
-        super().__init__(
-            f"{waiting} requests wait already, and this server answers one at a time: ask again in {again} s."
-        )
-        self.again = again
 
 
 class GenerationFailed(Exception):
@@ -119,21 +109,20 @@ class _Cancelled(StoppingCriteria):  # type: ignore[misc]  # the class is not ty
 
 
 class Generator:
-    """The model behind a line of limited length. All methods but the thread's own are called on the event loop."""
+    """The model behind a line, whose length is the door's to bound. All methods but the thread's own are called on the
+    event loop.
+    """
 
-    def __init__(self, model: PreTrainedModel, decode: Decode, max_waiting: int, metrics: Metrics) -> None:
+    def __init__(self, model: PreTrainedModel, decode: Decode, metrics: Metrics) -> None:
         self._model, self._decode, self._metrics = model, decode, metrics
-        self._max_waiting = max_waiting
         self._inside: list[Generation] = []
-        self._usual_seconds = 1.0
+        self.broken: BaseException | None = None
+        """The error after which nothing can be generated any more; `broke` is set then."""
+        self.broke = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generate")
 
     def start(self, generation: Generation) -> None:
-        """Put a request into the line. Raises Full."""
-        if len(self._inside) > self._max_waiting:
-            self._metrics.refused()
-            again = math.ceil(self._usual_seconds * len(self._inside))
-            raise Full(len(self._inside) - 1, max(1, again))
+        """Put a request into the line."""
         loop = asyncio.get_running_loop()
         self._inside.append(generation)
         self._metrics.inside(len(self._inside))
@@ -143,8 +132,9 @@ class Generator:
             loop.call_soon_threadsafe(generation.text.put_nowait, item)
 
         def ended(job: "Future[None]") -> None:
-            send(None if job.cancelled() else job.exception())
-            loop.call_soon_threadsafe(self._leave, generation, asked)
+            error = None if job.cancelled() else job.exception()
+            send(error)
+            loop.call_soon_threadsafe(self._leave, generation, asked, error)
 
         generation.job = self._thread.submit(self._generate, generation, send)
         generation.job.add_done_callback(ended)
@@ -155,8 +145,11 @@ class Generator:
             generation.cancelled.set()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _leave(self, generation: Generation, asked: float) -> None:
+    def _leave(self, generation: Generation, asked: float, error: BaseException | None) -> None:
         self._inside.remove(generation)
+        if error is not None and is_broken_by(error):
+            self.broken = self.broken or error
+            self.broke.set()
         self._metrics.inside(len(self._inside))
         self._metrics.answered(generation.produced, len(generation.prompt), time.monotonic() - asked)
 
@@ -164,7 +157,6 @@ class Generator:
         """On the thread. What was cancelled while it waited is not begun."""
         if generation.cancelled.is_set():
             return
-        began = time.monotonic()
         sampling = generation.sampling
         if sampling.seed is not None:
             torch.manual_seed(sampling.seed)
@@ -180,4 +172,3 @@ class Generator:
                 eos_token_id=sorted(generation.ends) or None,
                 **sampling.arguments(),
             )
-        self._usual_seconds += 0.2 * (time.monotonic() - began - self._usual_seconds)

@@ -17,7 +17,6 @@ class Metrics:
 
         self._tokens = counter("generation_tokens", "Tokens of answers.")
         self._prompts = counter("prompt_tokens", "Tokens of prompts.")
-        self._refused = counter("refused", "Requests refused since the line was full.")
         self._inside = Gauge(
             f"{prefix}_requests", "Requests that are answered (at most one) or wait.", names, registry=self.registry
         ).labels(model)
@@ -32,10 +31,6 @@ class Metrics:
     def inside(self, requests: int) -> None:
         """So many requests are answered or wait now."""
         self._inside.set(requests)
-
-    def refused(self) -> None:
-        """One was turned away."""
-        self._refused.inc()
 
     def answered(self, answer: int, prompt: int, seconds: float) -> None:
         """One was answered, or given up, after so many tokens."""

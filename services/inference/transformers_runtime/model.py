@@ -25,6 +25,12 @@ class Loaded:
     tokenizer: PreTrainedTokenizerBase
     longest: int
 
+    def first_token(self) -> None:
+        """Make one token, so that /health means that it can."""
+        ids = torch.tensor([self.of_text("Hello")], device=self.model.device)
+        with torch.inference_mode():
+            self.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=1, do_sample=False)
+
     def of_text(self, text: str) -> list[int]:
         """The tokens of a prompt."""
         return [int(token) for token in self.tokenizer(text)["input_ids"]]

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-MAX_WAITING = 8
-"""Requests that may wait for the one that is answered."""
+from services.inference.front import DEFAULT_PORT
 
 
 class Options(BaseModel):
@@ -18,10 +17,9 @@ class Options(BaseModel):
     served_model_name: str
     revision: str | None = None
     host: str = "0.0.0.0"  # noqa: S104 - a pod is reached at its own address
-    port: int = 5000
+    port: int = DEFAULT_PORT
     dtype: str = "auto"
     max_model_len: int | None = None
-    max_waiting: int = MAX_WAITING
     trust_remote_code: bool = False
     api_keys: tuple[str, ...] = ()
 
@@ -33,10 +31,9 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     parser.add_argument("--served-model-name", help="What clients call it; left out, as --model.")
     parser.add_argument("--revision", help="A commit on the hub.")
     parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - a pod is reached at its own address
-    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
     parser.add_argument("--dtype", choices=("auto", "float32", "float16", "bfloat16"), default="auto")
     parser.add_argument("--max-model-len", type=_positive, help="Most tokens of prompt and answer together.")
-    parser.add_argument("--max-waiting", type=int, default=MAX_WAITING, help="Requests that wait; more get status 429.")
     parser.add_argument("--trust-remote-code", action="store_true", help="Run the code that the checkpoint brings.")
     parser.add_argument("--api-key", action="append", default=[], help="Whoever asks must have one of these.")
     given = parser.parse_args(list(argv))

@@ -1,10 +1,9 @@
 """The routes: OpenAI's models, chat and completions, KAITO's old `/chat`, health, metrics and memory."""
 
 import asyncio
-import hashlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -14,9 +13,10 @@ from openai.types import CompletionUsage
 from pydantic import BaseModel, ValidationError
 
 from services.inference.chat import ChatBody, explain
+from services.inference.gate import STATE, Entrance, Gate
 from services.inference.generate_kwargs import GenerateKwargs, request_fields
 from services.inference.transformers_runtime import answers
-from services.inference.transformers_runtime.generation import Full, Generation, GenerationFailed, Generator
+from services.inference.transformers_runtime.generation import Generation, GenerationFailed, Generator
 from services.inference.transformers_runtime.metrics import Metrics
 from services.inference.transformers_runtime.model import BadRequest, Loaded
 from services.inference.transformers_runtime.requests import ChatRequest, CompletionRequest, Sampling, faults
@@ -34,26 +34,28 @@ class Served(NamedTuple):
     metrics: Metrics
 
     def begin(self, tokens: list[int], sampling: Sampling) -> Generation:
-        """Put a request into the line. Raises BadRequest and Full."""
+        """Put a request into the line. Raises BadRequest."""
         most = self.loaded.room(len(tokens), sampling.max_tokens)
         generation = Generation(tokens, sampling, most, self.loaded.ends(sampling))
         self.generator.start(generation)
         return generation
 
 
-def build_app(served: Served, api_keys: Sequence[str]) -> FastAPI:
-    """The server's application."""
+def build_app(served: Served, entrance: Entrance) -> FastAPI:
+    """The server's application, behind the same gate as vLLM's."""
     app = FastAPI(title="kaitobus-transformers")
-    app.include_router(_open_routes(served))
-    app.include_router(_routes(served, [_digest(key) for key in api_keys]))
+    app.add_middleware(Gate)
+    setattr(app.state, STATE, entrance)
+    app.include_router(_figures(served))
+    app.include_router(_routes(served))
     for status, words in {404: "There is no such route.", 405: "The route does not take this method."}.items():
         app.add_exception_handler(status, _refusing(status, words))
     app.add_exception_handler(Exception, _refusing(500, "The server failed; its log says why."))
     return app
 
 
-def _open_routes(served: Served) -> APIRouter:
-    """What needs no key: no secret is in it."""
+def _figures(served: Served) -> APIRouter:
+    """Whether it serves, and what that takes."""
     router = APIRouter()
     memory = {"weights_gib": served.loaded.weights_gib()}
     router.add_api_route("/health", lambda: Response(), methods=["GET"])
@@ -64,7 +66,7 @@ def _open_routes(served: Served) -> APIRouter:
     return router
 
 
-def _routes(served: Served, digests: Sequence[bytes]) -> APIRouter:
+def _routes(served: Served) -> APIRouter:
     created = int(time.time())
 
     async def models(_body: object, _request: Request) -> Response:
@@ -73,8 +75,8 @@ def _routes(served: Served, digests: Sequence[bytes]) -> APIRouter:
     router = APIRouter()
     posted = (("/v1/chat/completions", _chat), ("/v1/completions", _completions), ("/chat", _old_chat))
     for path, handler in posted:
-        router.add_api_route(path, _guarded(partial(handler, served), digests), methods=["POST"])
-    router.add_api_route("/v1/models", _guarded(models, digests, reads=False), methods=["GET"])
+        router.add_api_route(path, _plainly(partial(handler, served)), methods=["POST"])
+    router.add_api_route("/v1/models", _plainly(models, reads=False), methods=["GET"])
     return router
 
 
@@ -124,18 +126,14 @@ async def _old_chat(served: Served, body: object, request: Request) -> Response:
     return JSONResponse(asked.result(await _whole(served.begin(tokens, sampling), request)))
 
 
-def _guarded(handler: Handler, digests: Sequence[bytes], *, reads: bool = True) -> Callable[[Request], object]:
-    """The handler for holders of a key, with its refusals in OpenAI's shape."""
+def _plainly(handler: Handler, *, reads: bool = True) -> Callable[[Request], object]:
+    """The handler, with its refusals in OpenAI's shape."""
 
     async def answer(request: Request) -> Response:
-        if digests and not _authorised(request, digests):
-            return refusal(401, "This server wants 'Authorization: Bearer KEY' with one of its keys.")
         try:
             return await handler(await _json(request) if reads else None, request)
         except BadRequest as error:
             return refusal(400, str(error))
-        except Full as error:
-            return refusal(429, str(error), {"Retry-After": str(error.again)})
         except GenerationFailed as error:
             return refusal(500, f"The answer could not be made: {error}")
 
@@ -149,9 +147,9 @@ def _refusing(status: int, words: str) -> Callable[[Request, Exception], Awaitab
     return answer
 
 
-def refusal(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def refusal(status: int, message: str) -> JSONResponse:
     """An error in OpenAI's shape."""
-    return JSONResponse(answers.error(status, message), status, headers=headers)
+    return JSONResponse(answers.error(status, message), status)
 
 
 async def _json(request: Request) -> object:
@@ -231,14 +229,3 @@ async def _safely(generation: Generation, shape: Callable[[str], str]) -> AsyncI
         yield answers.failed(f"The answer could not be finished: {error}")
     finally:
         generation.give_up()
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
-
-
-def _authorised(request: Request, digests: Sequence[bytes]) -> bool:
-    """Compare in constant time, every key."""
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    matches = [secrets.compare_digest(_digest(key), digest) for digest in digests]
-    return scheme.lower() == "bearer" and any(matches)
