@@ -56,9 +56,14 @@ class Service:
                 for task in self.tasks:
                     group.create_task(_awaited(task))
         finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        """Each part, also where one fails or a second cancellation cuts the farewell to the bus short."""
+        async with AsyncExitStack() as rest:
+            rest.callback(self.telemetry.shutdown)
+            rest.push_async_callback(self.resources.aclose)
             await self.bus.close()
-            await self.resources.aclose()
-            self.telemetry.shutdown()
 
     async def _consume(self) -> None:
         """Pull while the consumers exist; when one is gone, wait until the topology's owner has made it again."""

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest_asyncio
 
+from services.chassis.bus import Bus
 from services.chassis.kube import NODES, KubeClient, NotFound, ObjectRef, dig_str
-from services.provisioner.providers.byo.claims import RECORD
+from services.chassis.metrics import Metrics
+from services.chassis.settings import Settings
+from services.chassis.telemetry import Telemetry
+from services.contracts.messages import Report
+from services.contracts.subjects import ServiceName, report
+from services.provisioner.provider import Owner
+from services.provisioner.providers.byo.claims import RECORD, claim_of
 from tests.conformance.conftest import node_names
 from tests.conformance.suite import Cloud, ProviderSuite
+from tests.integration.conftest import NatsServer
 from tests.kubernetes.kubelet import beat, join, leave
 
 CORDONED, VANISHES = "H100-80GB", "L4-24GB"
-VANISHES_AFTER = 4.0
+BEAT = 5.0
+"""Seconds between two signs of life of a kubelet."""
 
 
 def labels(product: str) -> dict[str, str]:
@@ -37,20 +45,23 @@ async def keep_well(kube: KubeClient) -> None:
         for name in await node_names(kube):
             with suppress(NotFound):
                 await beat(kube, name)
-        await asyncio.sleep(5)
+        await asyncio.sleep(BEAT)
 
 
-async def take_away(kube: KubeClient) -> None:
-    """The first node of its size that was claimed goes, once."""
+async def take_away(kube: KubeClient, bus: Bus) -> None:
+    """The first node of its size goes, once, when its workspace has been told that it is ready."""
     while True:
         for name in [n for n in await node_names(kube) if n.startswith("l4")]:
-            node = await kube.get(ObjectRef(NODES, name))
-            if dig_str(node, "metadata", "annotations", RECORD):
-                until = time.monotonic() + VANISHES_AFTER
-                while time.monotonic() < until:
-                    await asyncio.sleep(0.1)
+            claim = claim_of(await kube.get(ObjectRef(NODES, name)) or {})
+            if claim and await is_told(bus, claim.owner):
                 return await leave(kube, name)
         await asyncio.sleep(0.1)
+
+
+async def is_told(bus: Bus, owner: Owner) -> bool:
+    """Whether the newest report says that all is well."""
+    said = await bus.newest(Report, report(ServiceName.PROVISIONER, owner.namespace, owner.name, "byo"))
+    return said is not None and bool(said.conditions) and all(c.is_true for c in said.conditions)
 
 
 class TestByo(ProviderSuite):
@@ -62,7 +73,7 @@ class TestByo(ProviderSuite):
     starts = 2
 
     @pytest_asyncio.fixture(loop_scope="session")
-    async def cloud(self, kube: KubeClient) -> AsyncIterator[Cloud]:
+    async def cloud(self, kube: KubeClient, nats_server: NatsServer) -> AsyncIterator[Cloud]:
         nodes = {"a100-0": "A100-80GB", "a100-1": "A100-80GB", "h100": CORDONED, "l4-0": VANISHES, "l4-1": VANISHES}
         for name, product in nodes.items():
             await join(kube, name, labels(product))
@@ -77,7 +88,11 @@ class TestByo(ProviderSuite):
             "capacity": {"instanceType": f"byo-{CORDONED}-x8"},
             "vanish": {"instanceType": f"byo-{VANISHES}-x8"},
         }
-        behind = [asyncio.create_task(work(kube)) for work in (keep_well, take_away)]
+        bus = Bus(Settings(nats_url=nats_server.url), Telemetry(None, "test"), Metrics())
+        await bus.connect()
+        behind = [asyncio.create_task(work) for work in (keep_well(kube), take_away(kube, bus))]
         yield Cloud({}, faults, left)
         for task in behind:
             task.cancel()
+        await asyncio.gather(*behind, return_exceptions=True)
+        await bus.close()
