@@ -1,9 +1,9 @@
-"""Answers on the server's port from the first second, until vLLM's app takes it over.
+"""Answers on the server's port from the first second, until the app takes it over, be it vLLM's or the other runtime's.
 
 `/health` says 503 and how far the start has come, `/metrics` the same in numbers, everything else 503 and when to come
 back. The listening socket stays the same all the time: the front only ceases to accept from it, so that whoever comes
-between waits in the kernel's queue and is answered by vLLM. A thread of its own, because imports and the engine's start
-hold up the main one; the standard library alone, because imports are what it must not wait for.
+between waits in the kernel's queue and is answered by the app. A thread of its own, because imports and the start of
+the engine hold up the main one; the standard library alone, because imports are what it must not wait for.
 """
 
 import asyncio

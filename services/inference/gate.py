@@ -1,7 +1,7 @@
-"""The middleware before vLLM's app: asks for the key, keeps the queue to its bound, refuses while the server ends.
+"""The middleware before the app: asks for the key, keeps the queue to its bound, refuses while the server ends.
 
-Plain ASGI, so that streams pass through untouched. vLLM makes it, by its flag `--middleware`, so what it needs to know
-is in the app's state.
+Plain ASGI, so that streams pass through untouched. vLLM makes it by its flag `--middleware`, so what it needs to know
+is in the app's state. The transformers runtime has it, too.
 """
 
 import hashlib
