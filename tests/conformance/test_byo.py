@@ -12,7 +12,7 @@ import pytest_asyncio
 from services.chassis.kube import NODES, KubeClient, NotFound, ObjectRef, dig_str
 from services.provisioner.providers.byo.claims import RECORD
 from tests.conformance.conftest import node_names
-from tests.conformance.suite import Cloud, ProviderSuite
+from tests.conformance.suite import Cloud, ProviderSuite, meanwhile
 from tests.kubernetes.kubelet import beat, join, leave
 
 CORDONED, VANISHES = "H100-80GB", "L4-24GB"
@@ -77,7 +77,5 @@ class TestByo(ProviderSuite):
             "capacity": {"instanceType": f"byo-{CORDONED}-x8"},
             "vanish": {"instanceType": f"byo-{VANISHES}-x8"},
         }
-        behind = [asyncio.create_task(work(kube)) for work in (keep_well, take_away)]
-        yield Cloud({}, faults, left)
-        for task in behind:
-            task.cancel()
+        async with meanwhile(keep_well(kube), take_away(kube)):
+            yield Cloud({}, faults, left)
