@@ -9,6 +9,9 @@ TIERS      := unit conformance integration kubernetes engine chaos
 # As pip does, uv trusts the certificates of the system: those of a company's proxy are there alone.
 export UV_SYSTEM_CERTS := 1
 
+# Python is started some hundred times: without byte code that is kept, each start would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help up down test bench lint fmt crds architectures sizing lock clean $(TIERS:%=test-%)

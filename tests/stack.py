@@ -76,6 +76,8 @@ class Stack:
         self._specs = {NATS: nats_process(self.state, ports["monitor"])}
         for name, kind in replicas.items():
             self._specs[name] = self._replica(name, kind, ports[name])
+        self._free = [f"provisioner-local-{number}" for number in (1, 2)] + ["provisioner-fake-2"]
+        """Places that a test can give to provisioners of its own; the last is taken first."""
 
     def _replica(self, name: str, kind: str, port: int) -> ProcessSpec:
         by_name = {spec.name: spec for spec in service_processes(self.state, dict.fromkeys(MODULES, port), {})}
@@ -83,14 +85,13 @@ class Stack:
         log_path = self.state.logs / f"{name}.log"
         return spec.model_copy(update={"name": name, "env": {**spec.env, **self._settings}, "log_path": log_path})
 
-    def add_provisioner(self, provider: str, environment: Mapping[str, str]) -> str:
-        """Describe one more, of another provider, in the place of a second one of `fake`. Returns its process' name."""
-        name = f"provisioner-{provider}-1"
-        second = self._specs["provisioner-fake-2"]
-        env = {**second.env, **environment, "KAITOBUS_PROVIDER": provider}
-        self._specs[name] = second.model_copy(
-            update={"name": name, "env": env, "log_path": self.state.logs / f"{name}.log"}
-        )
+    def add_provisioner(self, provider: str, environment: Mapping[str, str], number: int = 1) -> str:
+        """Describe one more, of another provider, in a place that is free. Returns its process' name."""
+        name = f"provisioner-{provider}-{number}"
+        found = self._specs.get(name) or self._specs[self._free.pop()]
+        env = {**found.env, **environment, "KAITOBUS_PROVIDER": provider}
+        log_path = self.state.logs / f"{name}.log"
+        self._specs[name] = found.model_copy(update={"name": name, "env": env, "log_path": log_path})
         return name
 
     # -- processes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -34,6 +35,8 @@ class Script:
         self._plays: dict[str, deque[Play]] = {}
         self._always: dict[str, Play] = {}
         self._closing = asyncio.Event()
+        self.answered: list[float] = []
+        """When it has misbehaved (`time.monotonic`)."""
 
     def refuse(
         self,
@@ -76,6 +79,7 @@ class Script:
         return queued or next((self._always[kind] for kind in kinds if kind in self._always), None)
 
     async def answer(self, play: Play, request: web.Request) -> web.StreamResponse:
+        self.answered.append(time.monotonic())
         if play.first:
             play.first()
         if play.status is None:

@@ -37,6 +37,8 @@ class Seen(NamedTuple):
     query: dict[str, str]
     headers: dict[str, str]
     body: JsonObject
+    peer: object
+    """Where the connection comes from: another one, another port."""
 
 
 class AzureArm:
@@ -49,6 +51,7 @@ class AzureArm:
         self.skus: list[JsonObject] = []
         self.usages: list[JsonObject] = []
         self.page_size = 50
+        self.token_seconds = 3600
         self.by_location = False
         """Creations are answered as ARM's rules also allow: 202, no body, and a Location that gives the outcome."""
         self.unlisted: set[str] = set()
@@ -87,7 +90,7 @@ class AzureArm:
     def _played(self, kind: str, handler: Handler) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
             body: JsonObject = json.loads(await request.text() or "{}") if request.method == "PUT" else {}
-            self.seen.append(Seen(kind, request.path, dict(request.query), dict(request.headers), body))
+            self.seen.append(Seen(kind, request.path, dict(request.query), dict(request.headers), body, _peer(request)))
             if kind != "token" and request.headers.get("Authorization") != f"Bearer {TOKEN}":
                 return _error(401, "InvalidAuthenticationToken", "The access token is invalid.")
             play = self.script.next(kind, f"{kind}:{_size(body)}")
@@ -104,7 +107,7 @@ class AzureArm:
         if form.get("client_secret", SECRET) != SECRET or not ({"client_secret", "client_assertion"} & form.keys()):
             text = "AADSTS7000215: Invalid client secret provided."
             return web.json_response({"error": "invalid_client", "error_description": text}, status=401)
-        return web.json_response({"token_type": "Bearer", "expires_in": 3600, "access_token": TOKEN})
+        return web.json_response({"token_type": "Bearer", "expires_in": self.token_seconds, "access_token": TOKEN})
 
     async def _managed_identity(self, request: web.Request) -> web.Response:
         if request.headers.get("X-IDENTITY-HEADER") != SECRET:
@@ -199,6 +202,10 @@ class AzureArm:
         if start + self.page_size < len(items):
             body["nextLink"] = str(request.url.update_query({"$skiptoken": str(start + self.page_size)}))
         return web.json_response(body)
+
+
+def _peer(request: web.Request) -> object:
+    return request.transport.get_extra_info("peername") if request.transport else None
 
 
 def _size(body: JsonObject) -> str:

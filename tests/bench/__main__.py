@@ -1,6 +1,6 @@
-"""`python -m tests.bench [plan] [hop] [apply] [provisioner] [up]`: measures on real parts, prints a table.
+"""`python -m tests.bench [plan] [hop] [apply] [refusals] [provisioner] [up]`: measures on real parts, prints a table.
 
-About six minutes for all.
+About seven minutes for all.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from tests.bench.figure import Figure, table
 from tests.bench.hop import measure_hop
 from tests.bench.plan import measure_plans
 from tests.bench.provisioner import measure
+from tests.bench.refusals import measure_refusals
 from tests.bench.up import measure_up
 from tests.bench.workload import delete_all, measure_apply, measure_kubectl, measure_memory
 from tests.stack import Stack, running
 
-ALL = ("plan", "hop", "apply", "provisioner", "up")
+ALL = ("plan", "hop", "apply", "refusals", "provisioner", "up")
 
 
 def main() -> None:
@@ -47,19 +48,19 @@ def main() -> None:
 
 
 async def _on_a_stack(folder: Path, wanted: Sequence[str]) -> list[Figure]:
-    if not {"hop", "apply"} & set(wanted):
+    if not {"hop", "apply", "refusals"} & set(wanted):
         return []
     plane = await ControlPlane.prepare(await ensure_control_plane(_say), folder / "kubernetes")
     try:
         await plane.start()
         async with running(folder / "stack", plane, {}) as stack:
             await stack.start()
-            return await _figures(stack, wanted)
+            return await _figures(stack, wanted, folder)
     finally:
         await plane.stop()
 
 
-async def _figures(stack: Stack, wanted: Sequence[str]) -> list[Figure]:
+async def _figures(stack: Stack, wanted: Sequence[str], folder: Path) -> list[Figure]:
     figures: list[Figure] = []
     if "hop" in wanted:
         _say("hop ...")
@@ -69,6 +70,9 @@ async def _figures(stack: Stack, wanted: Sequence[str]) -> list[Figure]:
         figures += [await measure_apply(stack), *measure_memory(stack)]
         _say(f"all deleted in {await delete_all(stack):.1f} s")
         figures.append(await measure_kubectl(stack))
+    if "refusals" in wanted:
+        _say("refusals ...")
+        figures += await measure_refusals(stack, folder / "clouds")
     return figures
 
 

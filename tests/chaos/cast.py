@@ -89,6 +89,10 @@ class Cast:
         """The uid of one of them."""
         return dig_str(await self.stack.workspace(name, self.namespace), "metadata", "uid")
 
+    async def is_gone(self, name: str) -> bool:
+        """Whether there is no such workspace any more."""
+        return await self.stack.workspace(name, self.namespace) is None
+
     async def reach(self, moment: Moment, *names: str) -> None:
         """Wait until each has come so far, or further."""
         for name in names:

@@ -1,103 +1,138 @@
 """A cloud that refuses, seen from the Workspace: its words stand in the status within seconds.
 
-The services run as processes; the provisioner's Azure SDK speaks over TLS to a small Azure on this machine.
+The services run as processes; the provisioners' SDKs speak to a small Azure and to moto's AWS on this machine.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import time
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import pytest_asyncio
 
-from services.chassis.kube import JsonObject
-from services.contracts.conditions import ConditionStatus, ConditionType
-from services.contracts.status import WorkspaceStatus
-from tests.azure_arm.refusals import REFUSALS, fall_silent, refuse
-from tests.azure_arm.server import AzureArm
+from services.contracts.conditions import ConditionType
+from services.contracts.errors import FailureCode
 from tests.chaos.cast import Cast, Moment, manifest
-from tests.integration.azure_cloud import SIZE, cloud_on, sku
+from tests.clouds.cloud import Cloud
+from tests.clouds.refusals import REFUSALS
+from tests.clouds.told import Told, on, on_both_clouds, refused, told
+from tests.integration.aws_front import Moto, moto
 from tests.stack import AT_ONCE, Stack, until
 
+__all__ = ["moto"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-CALL_SECONDS = 2
-"""The silent cloud is given up after so long."""
+Note = Callable[[str, object], None]
 
-CASES = {**{what: words for what, (_, _, _, words) in REFUSALS.items()}, "silence": "Azure did not answer in time"}
-"""What goes wrong, and the words that the user must see."""
+MALFORMED = {
+    "azure": ({"zones": "east"}, "azure.kaito.sh/zones: 'east' is no list of zones"),
+    "aws": ({"capacity_type": "sopt"}, "aws.kaito.sh/capacity-type: 'sopt'"),
+}
+"""Annotations that ask for what there is not, and what is said of them."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def azure(whole: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AzureArm]:
-    """The cloud, and a provisioner for it beside the one for `fake`."""
-    with pytest.MonkeyPatch.context() as env:
-        async with cloud_on(Path(tmp_path_factory.mktemp("azure")), env) as cloud:
-            environment = {
-                **{name: value for name, value in os.environ.items() if name.startswith(("AZURE_", "KAITOBUS_AZURE_"))},
-                "KAITOBUS_AZURE_CALL_SECONDS": str(CALL_SECONDS),
-                "KAITOBUS_REFUSAL_SECONDS": "1",  # what was refused in one test is asked for anew in the next
-                "KAITOBUS_RETRY_SECONDS": "1",
-            }
-            cloud.arm.skus = [sku(SIZE)]
-            name = whole.add_provisioner("azure", environment)
-            await whole.start()
-            await whole.start(name)
-            deleting = asyncio.create_task(finish_deletions(cloud.arm))
-            yield cloud.arm
-            deleting.cancel()
-            await whole.end(name)
+async def clouds(
+    whole: Stack, moto: Moto, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[Cloud, ...]]:
+    async with on_both_clouds(whole, moto, tmp_path_factory.mktemp("clouds")) as found:
+        yield found
 
 
-async def finish_deletions(arm: AzureArm) -> None:
-    """What is being deleted there is soon gone."""
-    while True:
-        arm.state.finish_deletions()
-        await asyncio.sleep(0.2)
-
-
-@pytest.mark.parametrize("what", CASES)
-async def test_a_refusal_stands_in_the_status_in_the_clouds_words(azure: AzureArm, cast: Cast, what: str) -> None:
-    fall_silent(azure.script) if what == "silence" else refuse(azure.script, what)
+@pytest.mark.parametrize("what", REFUSALS)
+async def test_a_refusal_stands_in_the_status_in_the_clouds_words(
+    clouds: tuple[Cloud, ...], cast: Cast, what: str, record_property: Note
+) -> None:
+    """Both clouds refuse at the same time. What is deleted meanwhile leaves nothing either."""
+    for cloud in clouds:
+        cloud.fail(what)
     try:
-        await cast.create(on_azure("refused"), manifest("neighbour"))
-        status = await told(cast, CASES[what])
-        assert status.failure is not None
-        assert CASES[what] in status.failure.message
-        assert status.next_step
-        assert azure.state.pools == {}
+        found = await asyncio.gather(*(refused(cast.stack, cast.namespace, cloud, what) for cloud in clouds))
+        for cloud, said in zip(clouds, found, strict=True):
+            says_all(cloud, what, said)
+            record_property(f"{cloud.name}, seconds", round(said.seconds, 2))
+        await cast.delete_all()
+    finally:
+        assert [cloud.machines() for cloud in clouds] == [[], []]
+        for cloud in clouds:
+            cloud.heal()
+
+
+async def test_a_neighbour_on_another_cloud_does_not_notice_that_two_are_silent(
+    clouds: tuple[Cloud, ...], cast: Cast
+) -> None:
+    for cloud in clouds:
+        cloud.fail("silence")
+    try:
+        await cast.create(*(on(cloud) for cloud in clouds), manifest("neighbour"))
         await cast.reach(Moment.READY, "neighbour")
     finally:
-        azure.script.heal()
+        for cloud in clouds:
+            cloud.heal()
 
 
-async def test_a_size_that_the_region_does_not_sell_is_told_with_what_to_change(azure: AzureArm, cast: Cast) -> None:
-    await cast.create(on_azure("refused", "Standard_ND96isr_H200_v5"))
-    status = await told(cast, "azure is running, but does not offer Standard_ND96isr_H200_v5", ConditionType.PLAN_READY)
+def says_all(cloud: Cloud, what: str, said: Told) -> None:
+    """In time: the code, the cloud's words, whether somebody must do something, and what comes next, and when."""
+    code, words = REFUSALS[what].told_by(cloud.name)
+    failure = said.status.failure
+    assert said.seconds < AT_ONCE, cloud.name
+    assert failure is not None
+    assert (failure.code, failure.terminal) == (code, what != "silence")
+    assert words in failure.message
+    assert failure.retry_at is not None
+    assert "the cloud is asked again at" in str(said.status.next_step)
+
+
+async def test_a_demand_that_asks_for_what_there_is_not(clouds: tuple[Cloud, ...], cast: Cast) -> None:
+    await cast.create(*(on(cloud, **MALFORMED[cloud.name][0]) for cloud in clouds))
+    for cloud in clouds:
+        status = await told(cast.stack, cast.namespace, cloud, MALFORMED[cloud.name][1])
+        assert status.failure is not None
+        assert status.failure.code is FailureCode.INVALID_REQUEST
+        assert status.failure.terminal
+        assert status.next_step
+        assert cloud.machines() == []
+
+
+async def test_a_size_that_the_region_does_not_sell_is_told_with_what_to_change(
+    clouds: tuple[Cloud, ...], cast: Cast
+) -> None:
+    azure = clouds[0]
+    await cast.create(on(azure, "Standard_ND96isr_H200_v5"))
+    words = "azure is running, but does not offer Standard_ND96isr_H200_v5"
+    status = await told(cast.stack, cast.namespace, azure, words, ConditionType.PLAN_READY)
     assert "Name another instanceType" in str(status.next_step)
-    assert azure.state.pools == {}
+    assert azure.machines() == []
 
 
-def on_azure(name: str, size: str = SIZE) -> JsonObject:
-    found = manifest(name, instance_type=size)
-    return {**found, "metadata": {"name": name, "annotations": {"kaito.sh/provider": "azure"}}}
+async def test_a_second_provisioner_started_by_mistake_tells_and_makes_nothing_twice(
+    clouds: tuple[Cloud, ...], cast: Cast, stack: Stack
+) -> None:
+    """Refused first, by the one that was asked; then each machine is made once, and let go of."""
+    azure = clouds[0]
+    second = stack.add_provisioner(azure.name, azure.env, number=2)
+    await stack.start(second)
+    try:
+        azure.fail("quota")
+        says_all(azure, "quota", await refused(stack, cast.namespace, azure, "quota"))
+        azure.heal()
+        await until(lambda: made(azure), what="the machine")
+        uid = await cast.uid(azure.name)
+        await azure.join(stack.kube, uid, 0)
+        await until(lambda: has_nodes(cast, azure.name), what="the node in the status")
+        assert len(azure.machines()) == 1
+        await cast.delete_all()
+        await until(lambda: cast.is_gone(azure.name), what="the end of the workspace")
+        assert azure.machines() == []
+    finally:
+        azure.heal()
+        await stack.end(second)
 
 
-async def told(cast: Cast, words: str, where: ConditionType = ConditionType.RESOURCE_READY) -> WorkspaceStatus:
-    """The status, as soon as both its first line and the condition in question say it."""
+async def made(cloud: Cloud) -> bool:
+    return bool(cloud.machines())
 
-    async def said() -> WorkspaceStatus | None:
-        status = await cast.status("refused")
-        found = [status.condition(kind) for kind in (ConditionType.WORKSPACE_READY, where)]
-        seen = all(c and c.status is ConditionStatus.FALSE and words in c.message for c in found)
-        return status if seen else None
 
-    began = time.monotonic()
-    status = await until(said, AT_ONCE, f"'{words}'")
-    assert status is not None
-    assert time.monotonic() - began < AT_ONCE
-    return status
+async def has_nodes(cast: Cast, name: str) -> bool:
+    return (await cast.status(name)).is_true(ConditionType.RESOURCE_READY)

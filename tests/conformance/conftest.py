@@ -13,8 +13,9 @@ from services.chassis.kube import NODES, KubeClient, ObjectRef
 from tests.conformance.under_test import Place
 from tests.integration.conftest import NatsServer
 from tests.kubernetes.conftest import control_plane, kubectl, workspace_crd
+from tests.kubernetes.service_fixtures import nats_server
 
-__all__ = ["control_plane", "kubectl", "workspace_crd"]
+__all__ = ["control_plane", "kubectl", "nats_server", "workspace_crd"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,14 +23,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(400, func_only=True))
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    server = NatsServer(tmp_path / "jetstream")
-    await server.start()
-    yield server
-    await server.kill()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

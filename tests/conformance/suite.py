@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -37,6 +39,17 @@ class Cloud:
     def kill(self) -> None:
         """End the provisioner the hard way."""
         self.process[0].kill()
+
+
+@asynccontextmanager
+async def meanwhile(*works: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """What goes on behind the cloud, for as long as it is looked at."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 class ProviderSuite:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -12,9 +12,21 @@ import pytest_asyncio
 from services.chassis.kube import KubeClient
 from services.provisioner.providers.aws.nodegroup import NODE_LABEL
 from tests.conformance.conftest import node_names
-from tests.conformance.suite import Cloud, ProviderSuite
-from tests.integration.aws_front import OBEYED_IN_SILENCE, SILENCE, AwsFront, Moto, Reply, aws, eks_error, typed_error
+from tests.conformance.suite import Cloud, ProviderSuite, meanwhile
+from tests.integration.aws_front import (
+    OBEYED_IN_SILENCE,
+    SILENCE,
+    AwsFront,
+    Moto,
+    Reply,
+    aws,
+    eks_error,
+    moto,
+    typed_error,
+)
 from tests.kubernetes.kubelet import join, leave
+
+__all__ = ["moto"]
 
 SIZE = "g5.xlarge"
 QUOTA, CAPACITY, FORBIDDEN = "g5.2xlarge", "g5.4xlarge", "g5.8xlarge"
@@ -86,13 +98,6 @@ def node_of(group: str) -> str:
     return f"ip-{group}"
 
 
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Moto]:
-    server = Moto()
-    yield server
-    server.stop()
-
-
 class TestAws(ProviderSuite):
     """Each fault is a size of its own: what is refused of one is remembered for that size alone."""
 
@@ -110,6 +115,5 @@ class TestAws(ProviderSuite):
             faults = {name: {"instanceType": size} for name, size in FAULTS.items()}
             cloud = Cloud({"KAITOBUS_AWS_REQUEST_SECONDS": "2"}, faults, left)
             misbehave(front, cloud)
-            behind = asyncio.create_task(Eks(front, moto, kube).run())
-            yield cloud
-            behind.cancel()
+            async with meanwhile(Eks(front, moto, kube).run()):
+                yield cloud

@@ -16,7 +16,7 @@ from tests.azure_arm.script import Play
 from tests.azure_arm.server import AzureArm
 from tests.azure_arm.state import Pool
 from tests.conformance.conftest import node_names
-from tests.conformance.suite import Cloud, ProviderSuite
+from tests.conformance.suite import Cloud, ProviderSuite, meanwhile
 from tests.integration.azure_cloud import cloud_on, sku
 from tests.kubernetes.kubelet import join, leave
 
@@ -104,6 +104,5 @@ class TestAzure(ProviderSuite):
             faults = {name: {"instanceType": size} for name, size in FAULTS.items()}
             cloud = Cloud({"KAITOBUS_AZURE_CALL_SECONDS": "2"}, faults, left)
             misbehave(azure.arm, cloud)
-            behind = asyncio.create_task(Aks(azure.arm, kube).run())
-            yield cloud
-            behind.cancel()
+            async with meanwhile(Aks(azure.arm, kube).run()):
+                yield cloud

@@ -18,7 +18,7 @@ from services.contracts.subjects import ServiceName, report
 from services.provisioner.provider import Owner
 from services.provisioner.providers.byo.claims import RECORD, claim_of
 from tests.conformance.conftest import node_names
-from tests.conformance.suite import Cloud, ProviderSuite
+from tests.conformance.suite import Cloud, ProviderSuite, meanwhile
 from tests.integration.conftest import NatsServer
 from tests.kubernetes.kubelet import beat, join, leave
 
@@ -90,9 +90,6 @@ class TestByo(ProviderSuite):
         }
         bus = Bus(Settings(nats_url=nats_server.url), Telemetry(None, "test"), Metrics())
         await bus.connect()
-        behind = [asyncio.create_task(work) for work in (keep_well(kube), take_away(kube, bus))]
-        yield Cloud({}, faults, left)
-        for task in behind:
-            task.cancel()
-        await asyncio.gather(*behind, return_exceptions=True)
+        async with meanwhile(keep_well(kube), take_away(kube, bus)):
+            yield Cloud({}, faults, left)
         await bus.close()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 import urllib.request
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -79,6 +80,8 @@ class AwsFront:
     upstream: str
     cluster: str
     seen: list[Seen] = field(default_factory=list)
+    answered: list[float] = field(default_factory=list)
+    """When it has answered in moto's stead (`time.monotonic`)."""
     groups: dict[str, dict[str, object]] = field(default_factory=dict)
     """The node groups that are there, as they were asked for."""
     _scripts: list[tuple[re.Pattern[str], deque[Reply]]] = field(default_factory=list)
@@ -132,6 +135,7 @@ class AwsFront:
             answer = await asyncio.shield(asyncio.ensure_future(self._obey(request, seen)))
         if reply is None:
             return answer
+        self.answered.append(time.monotonic())
         if reply.first:
             reply.first()
         if reply.silent:
@@ -210,6 +214,14 @@ class Moto:
         reset = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")
         urllib.request.urlopen(reset, timeout=5).close()
         self._server.stop()
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[Moto]:
+    """One server for the tests of a file."""
+    server = Moto()
+    yield server
+    server.stop()
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,26 @@ class NatsServer:
         await self.start()
 
 
+@asynccontextmanager
+async def nats_on(store: Path) -> AsyncIterator[NatsServer]:
+    """A server for as long as it is needed."""
+    server = NatsServer(store)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.kill()
+
+
+@asynccontextmanager
+async def connected_bus(url: str, name: str = "test") -> AsyncIterator[Bus]:
+    """A bus that handles nothing and makes no topology."""
+    bus = Bus(Settings(nats_url=url), Telemetry(None, name), Metrics())
+    await bus.connect()
+    yield bus
+    await bus.close()
+
+
 async def _listening(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -72,20 +93,16 @@ async def _listening(port: int) -> bool:
 
 @pytest.fixture
 async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    server = NatsServer(tmp_path / "jetstream")
-    await server.start()
-    yield server
-    await server.kill()
+    async with nats_on(tmp_path / "jetstream") as server:
+        yield server
 
 
 @pytest.fixture
 async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
     """A connected bus with the whole topology in place, that handles nothing."""
-    bus = Bus(Settings(nats_url=nats_server.url), Telemetry(None, "test"), Metrics())
-    await bus.connect()
-    await Topology(bus.js, Metrics()).ensure()
-    yield bus
-    await bus.close()
+    async with connected_bus(nats_server.url) as bus:
+        await Topology(bus.js, Metrics()).ensure()
+        yield bus
 
 
 def service(name: str, server: NatsServer) -> Service:

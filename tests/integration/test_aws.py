@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,8 +18,10 @@ from services.provisioner.providers.aws import AwsProvider
 from services.provisioner.providers.aws.nodegroup import NODE_LABEL
 from services.provisioner.providers.aws.settings import AwsSettings
 from services.provisioner.registry import Context, find
-from tests.integration.aws_front import REGION, AwsFront, Moto, aws
+from tests.integration.aws_front import REGION, AwsFront, Moto, aws, moto
 from tests.unit.scripted_api_server import ScriptedApiServer
+
+__all__ = ["moto"]
 
 SIZE = "g6.xlarge"
 OWNER = Owner(namespace="team", name="w", uid="11111111-2222-3333-4444-555555555555")
@@ -39,13 +41,6 @@ def node(name: str, group: str = NAME, created: str = "2026-01-01T12:00:00Z", ow
     ours = {LABEL_OWNER_UID: owner.uid, LABEL_WORKSPACE: owner.name, LABEL_WORKSPACE_NAMESPACE: owner.namespace}
     labels: JsonObject = {NODE_LABEL: group, LABEL_PROVIDER: "aws", **ours}
     return {"metadata": {"name": name, "labels": labels, "creationTimestamp": created}}
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Moto]:
-    server = Moto()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from services.provisioner.provider import InstanceState
 from services.provisioner.providers.aws import AwsProvider
 from services.provisioner.providers.aws.health import CODES
 from services.provisioner.providers.aws.settings import AwsSettings
-from tests.integration.aws_front import REGION, SILENCE, AwsFront, Reply, ec2_error, eks_error, typed_error
-from tests.integration.test_aws import NAME, OWNER, cloud, moto, node, nodes, provider, spec
+from tests.integration.aws_front import REGION, SILENCE, AwsFront, Reply, ec2_error, eks_error, moto, typed_error
+from tests.integration.test_aws import NAME, OWNER, cloud, node, nodes, provider, spec
 
 __all__ = ["cloud", "moto", "nodes", "provider"]
 

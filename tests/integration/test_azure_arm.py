@@ -283,6 +283,14 @@ async def test_fields_and_values_that_nobody_knows_yet_do_no_harm(cloud: Cloud) 
     assert [i.state for i in await provider.list()] == [CREATING]
 
 
+async def test_calls_one_after_the_other_go_over_one_connection(cloud: Cloud) -> None:
+    """To set up TLS anew, with all authorities, costs each call milliseconds, and half a megabyte for a while."""
+    provider = await cloud.provider()
+    for _ in range(5):
+        await provider.list()
+    assert len({seen.peer for seen in cloud.arm.calls("list")}) == 1
+
+
 # -- where the token goes
 
 

@@ -10,15 +10,13 @@ import pytest
 
 from services.chassis.bus import Bus
 from services.chassis.metrics import Metrics
-from services.chassis.settings import Settings
-from services.chassis.telemetry import Telemetry
 from services.chassis.topology import Topology
 from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.offers import Offer, Offers
 from services.contracts.subjects import Stream, provisioner_consumer
 from services.provisioner.offers import OfferPublisher
 from services.provisioner.provider import Instance, InstanceSpec, Key
-from tests.integration.conftest import NatsServer
+from tests.integration.conftest import NatsServer, connected_bus
 
 
 class Cloud:
@@ -48,10 +46,8 @@ class Cloud:
 @pytest.fixture
 async def plain_bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
     """Connected to a server without any stream."""
-    bus = Bus(Settings(nats_url=nats_server.url), Telemetry(None, "provisioner"), Metrics())
-    await bus.connect()
-    yield bus
-    await bus.close()
+    async with connected_bus(nats_server.url, "provisioner") as bus:
+        yield bus
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,14 +20,12 @@ from services.chassis.bus import Bus
 from services.chassis.kube import NODES, PODS, WORKSPACES, JsonObject, KubeClient, ObjectRef, dig_str
 from services.chassis.metrics import Metrics
 from services.chassis.service import Service
-from services.chassis.settings import Settings
-from services.chassis.telemetry import Telemetry
 from services.chassis.topology import Topology
 from services.contracts.messages import Demand, Report
 from services.contracts.subjects import ServiceName, report
 from services.provisioner.app import wire
 from services.provisioner.settings import ProvisionerSettings
-from tests.integration.conftest import NatsServer
+from tests.integration.conftest import NatsServer, connected_bus, nats_on
 
 T = TypeVar("T")
 
@@ -149,16 +147,13 @@ async def world(
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
     for name in ("BOOT", "PULL", "START", "JOB"):
         monkeypatch.setenv(f"KAITOBUS_FAKE_{name}_SECONDS", "0.3")
-    server = NatsServer(tmp_path / "jetstream")
-    await server.start()
-    bus = Bus(Settings(nats_url=server.url), Telemetry(None, "test"), Metrics())
-    await bus.connect()
-    await Topology(bus.js, Metrics()).ensure()
-    owner = asyncio.create_task(_own_topology(bus))
-    async with await KubeClient.connect(str(control_plane.kubeconfig)) as kube:
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(nats_on(tmp_path / "jetstream"))
+        bus = await stack.enter_async_context(connected_bus(server.url))
+        kube = await stack.enter_async_context(await KubeClient.connect(str(control_plane.kubeconfig)))
+        await Topology(bus.js, Metrics()).ensure()
+        owner = asyncio.create_task(_own_topology(bus))
         yield World(bus, kube, server, monkeypatch)
         for node in (await kube.list(NODES)).items:
             await kube.delete(ObjectRef.of(NODES, node))
-    await _cut_off({owner})
-    await bus.close()
-    await server.kill()
+        await _cut_off({owner})

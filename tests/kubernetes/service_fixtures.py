@@ -15,13 +15,10 @@ import pytest_asyncio
 from deploy.local.controlplane import ControlPlane
 from services.chassis.bus import Bus
 from services.chassis.kube import WORKSPACES, JsonObject, KubeClient, ObjectRef, dig_list
-from services.chassis.metrics import Metrics
 from services.chassis.service import Service
-from services.chassis.settings import Settings
-from services.chassis.telemetry import Telemetry
 from services.contracts.messages import Message
 from services.contracts.status import WorkspaceStatus
-from tests.integration.conftest import NatsServer, service
+from tests.integration.conftest import NatsServer, connected_bus, nats_on, service
 from tests.kubernetes.kube_fixtures import client, namespace
 
 __all__ = ["bus", "client", "crd", "namespace", "nats_server"]
@@ -39,19 +36,15 @@ async def crd(workspace_crd: None, control_plane: ControlPlane, monkeypatch: pyt
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    server = NatsServer(tmp_path / "jetstream")
-    await server.start()
-    yield server
-    await server.kill()
+    async with nats_on(tmp_path / "jetstream") as server:
+        yield server
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
     """A connected bus that handles nothing and makes no topology: that is the watcher's."""
-    made = Bus(Settings(nats_url=nats_server.url), Telemetry(None, "test"), Metrics())
-    await made.connect()
-    yield made
-    await made.close()
+    async with connected_bus(nats_server.url) as made:
+        yield made
 
 
 @asynccontextmanager

@@ -1,61 +1,28 @@
-"""What a cloud may refuse, under the real loop: told within five seconds, in its own words, and nothing left behind.
+"""What clouds do to the loop for longer than a call: two processes at them, silence past every deadline, their clocks.
 
-Each is put to `azure` and to `aws`, whose SDKs speak over HTTP; bus and API server are real.
+Each is put to `azure` and to `aws`, whose SDKs speak over HTTP; bus and API server are real. What clouds refuse is
+followed up to the Workspace's status in tests/chaos/test_cloud_refusals.py.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from services.contracts.errors import FailureCode
-from services.contracts.messages import Report
 from services.provisioner.provider import instance_name
 from services.provisioner.providers.aws.nodegroup import NODE_LABEL
-from services.provisioner.providers.azure.naming import AGENT_POOL, pool_name
-from tests.azure_arm.refusals import REFUSALS as REFUSALS_OF_AZURE
-from tests.azure_arm.refusals import fall_silent, refuse
-from tests.integration.aws_front import SILENCE, Moto, aws, eks_error, typed_error
-from tests.integration.azure_cloud import cloud_on
+from tests.clouds.cloud import Cloud, on_aws, on_azure
+from tests.integration.aws_front import Moto, aws, moto
 from tests.kubernetes.kubelet import join
 from tests.kubernetes.provisioner_fixtures import World, ready, until, world
-from tests.stack import AT_ONCE
 
-__all__ = ["world"]
+__all__ = ["moto", "world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-CODE = FailureCode
-SECONDS = AT_ONCE
-"""From the demand to the report."""
-
-
-@dataclass
-class Cloud:
-    """`fail` makes it answer so from now on, `heal` no more. `machines` are all there are, `calls` how many were made.
-
-    `join` brings the node of the workspace's machine of that index up.
-    """
-
-    name: str
-    size: str
-    fail: Callable[[str], None]
-    heal: Callable[[], None]
-    machines: Callable[[], list[str]]
-    calls: Callable[[], int]
-    join: Callable[[World, int], Awaitable[None]]
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Moto]:
-    server = Moto()
-    yield server
-    server.stop()
 
 
 @pytest_asyncio.fixture(loop_scope="session", params=["azure", "aws"])
@@ -66,95 +33,6 @@ async def cloud(
         yield found
 
 
-# -- azure
-
-
-@asynccontextmanager
-async def on_azure(folder: Path, env: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
-    async with cloud_on(folder, env) as behind:
-        arm = behind.arm
-        env.setenv("KAITOBUS_AZURE_CALL_SECONDS", "2")
-
-        def fail(what: str) -> None:
-            if what == "silence":
-                fall_silent(arm.script)
-            elif what != "cluster":  # it knows of one cluster, and says so by itself
-                refuse(arm.script, what)
-
-        async def comes(world: World, index: int) -> None:
-            pool = arm.state.pools[pool_name(instance_name("azure", world.uid, index))]
-            labels = pool.properties["nodeLabels"]
-            assert isinstance(labels, dict)
-            await join(world.kube, f"aks-{pool.name}", labels | {AGENT_POOL: pool.name}, pool.taints)
-            arm.state.succeed(pool.name)
-
-        def machines() -> list[str]:
-            arm.state.finish_deletions()
-            return list(arm.state.pools)
-
-        yield Cloud("azure", "Standard_NC24ads_A100_v4", fail, arm.script.heal, machines, lambda: len(arm.seen), comes)
-
-
-# -- aws
-
-AWS = {
-    "permission": ("POST /clusters", typed_error("AccessDeniedException", "User is not authorized to perform it", 403)),
-    "region": (
-        "POST /clusters",
-        eks_error("InvalidRequestException", "The supplied instance types do not exist: [g5]"),
-    ),
-    "quota": ("POST /clusters", eks_error("ResourceLimitExceededException", "limit of 30 node groups reached")),
-    "capacity": ("POST /clusters", eks_error("InsufficientInstanceCapacity", "We do not have sufficient capacity")),
-    "subnet": ("POST /clusters", eks_error("InsufficientFreeAddressesInSubnet", "Not enough free addresses in subnet")),
-    "policy": (
-        "POST /clusters",
-        typed_error("AccessDeniedException", "explicit deny in a service control policy", 403),
-    ),
-    "cluster": ("/nowhere/", eks_error("ResourceNotFoundException", "No cluster found for name: nowhere.", 404)),
-    "clock": ("/node-groups", typed_error("InvalidSignatureException", "Signature not yet current: 20990101", 403)),
-}
-
-
-@asynccontextmanager
-async def on_aws(moto: Moto, env: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
-    async with aws(moto, env) as front:
-        env.setenv("KAITOBUS_AWS_REQUEST_SECONDS", "1")
-
-        def fail(what: str) -> None:
-            pattern, reply = (".", SILENCE) if what == "silence" else AWS[what]
-            front.always(pattern, reply)
-
-        async def comes(world: World, index: int) -> None:
-            name = instance_name("aws", world.uid, index)
-            labels = front.groups[name]["labels"]
-            assert isinstance(labels, dict)
-            await join(world.kube, f"ip-{name}", labels | {NODE_LABEL: name}, ["sku=gpu:NoSchedule"])
-
-        yield Cloud("aws", "g5.xlarge", fail, front.heal, lambda: list(front.groups), lambda: len(front.seen), comes)
-
-
-# -- refusals
-
-
-async def told(world: World, cloud: Cloud, code: FailureCode, words: str, **parameters: str) -> Report:
-    """A demand meets with a failure; returns the report, after all that every such report must say was looked at."""
-    await world.bus.publish(world.demand(1, 1, cloud.name, cloud.size, **parameters))
-    await until(lambda: asked(world, cloud))  # how long an SDK reads its tables at the start is not what is measured
-    began = time.monotonic()
-    said = await world.until_report(lambda r: r.failure, provider=cloud.name)
-    assert time.monotonic() - began < SECONDS
-    assert said.failure is not None
-    assert said.failure.code is code
-    assert words in said.failure.message
-    assert said.failure.retry_at is not None
-    assert "the cloud is asked again at" in str(said.next_step)
-    assert said.next_at == said.failure.retry_at
-    assert [c.is_true for c in said.conditions] == [False, False, False]
-    assert words in said.conditions[0].message
-    assert not said.nodes
-    return said
-
-
 async def let_go(world: World, cloud: Cloud) -> None:
     """Nothing is left behind, neither there nor here."""
     await world.bus.publish(world.demand(0, 9, provider=cloud.name, size=cloud.size))
@@ -162,78 +40,23 @@ async def let_go(world: World, cloud: Cloud) -> None:
     assert cloud.machines() == []
 
 
-REFUSALS = [
-    ("permission", CODE.UNAUTHORIZED, "authoriz"),
-    ("region", CODE.INVALID_REQUEST, "The "),
-    ("quota", CODE.QUOTA_EXCEEDED, "exceed|limit of 30"),
-    ("capacity", CODE.INSUFFICIENT_CAPACITY, "available|capacity"),
-    ("subnet", CODE.INSUFFICIENT_CAPACITY, "addresses"),
-    ("clock", CODE.UNAUTHORIZED, "not yet"),
-]
-
-
-@pytest.mark.parametrize(("what", "code", "words"), REFUSALS, ids=[r[0] for r in REFUSALS])
-async def test_a_refusal_is_told_in_the_clouds_words_and_leaves_nothing(
-    world: World, cloud: Cloud, what: str, code: FailureCode, words: str
+async def test_a_process_that_is_started_with_wrong_credentials_is_not_ready_and_says_why(
+    world: World, cloud: Cloud
 ) -> None:
-    cloud.fail(what)
-    async with world.provisioner(cloud.name):
-        said = await told(world, cloud, code, next(w for w in words.split("|") if w in own_words(cloud, what)))
-        assert said.failure is not None
-        assert said.failure.terminal
-        assert cloud.machines() == []
-        cloud.heal()
-        await let_go(world, cloud)
-
-
-def own_words(cloud: Cloud, what: str) -> str:
-    return REFUSALS_OF_AZURE[what][3] if cloud.name == "azure" else AWS[what][1].body
-
-
-async def test_a_policys_refusal_is_told_with_its_name(world: World, cloud: Cloud) -> None:
-    cloud.fail("policy")
-    code = CODE.INVALID_REQUEST if cloud.name == "azure" else CODE.UNAUTHORIZED
-    async with world.provisioner(cloud.name):
-        said = await told(world, cloud, code, "policy")
-        assert said.failure is not None
-        assert said.failure.terminal
-        cloud.heal()
-        await let_go(world, cloud)
-
-
-async def test_wrong_credentials(world: World, cloud: Cloud) -> None:
     if cloud.name == "azure":
         world.env.setenv("AZURE_CLIENT_SECRET", "wrong")
     else:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             world.env.delenv(name)
-    words = {"azure": "AADSTS7000215", "aws": "the AWS SDK has no usable credentials"}
+    words = {"azure": "AADSTS7000215", "aws": "the AWS SDK has no usable credentials"}[cloud.name]
     async with world.provisioner(cloud.name) as service:
-        said = await told(world, cloud, CODE.UNAUTHORIZED, words[cloud.name])
+        await world.bus.publish(world.demand(1, provider=cloud.name, size=cloud.size))
+        said = await world.until_report(lambda r: r.failure, provider=cloud.name)
         assert said.failure is not None
-        assert said.failure.terminal
-        if cloud.name == "azure":
-            assert "AADSTS7000215" in str(await service.health.problems())
+        assert (said.failure.code, said.failure.terminal) == (FailureCode.UNAUTHORIZED, True)
+        assert words in said.failure.message
+        assert words in str(await service.health.problems())
     assert cloud.machines() == []
-
-
-async def test_an_unknown_cluster(world: World, cloud: Cloud) -> None:
-    world.env.setenv(f"KAITOBUS_{cloud.name.upper()}_CLUSTER", "nowhere")
-    cloud.fail("cluster")
-    async with world.provisioner(cloud.name):
-        said = await told(world, cloud, CODE.NOT_FOUND, "nowhere")
-        assert said.failure is not None
-        assert said.failure.terminal
-    assert cloud.machines() == []
-
-
-async def test_a_demand_that_asks_for_what_there_is_not(world: World, cloud: Cloud) -> None:
-    bad = {"azure": {"zones": "east"}, "aws": {"capacity_type": "sopt"}}[cloud.name]
-    words = {"azure": "azure.kaito.sh/zones: 'east' is no list of zones", "aws": "aws.kaito.sh/capacity-type: 'sopt'"}
-    async with world.provisioner(cloud.name):
-        await told(world, cloud, CODE.INVALID_REQUEST, words[cloud.name], **bad)
-        assert cloud.machines() == []
-        await let_go(world, cloud)
 
 
 async def test_two_provisioners_that_are_started_by_mistake_make_each_machine_once(world: World, cloud: Cloud) -> None:
@@ -242,7 +65,7 @@ async def test_two_provisioners_that_are_started_by_mistake_make_each_machine_on
         await world.until_report(lambda r: len(r.nodes) == 2, provider=cloud.name)
         assert len(cloud.machines()) == 2
         for index in range(2):
-            await cloud.join(world, index)
+            await cloud.join(world.kube, world.uid, index)
         await world.until_report(ready, provider=cloud.name)
         await let_go(world, cloud)
 
@@ -255,7 +78,7 @@ async def test_a_cloud_that_is_silent_past_every_deadline_takes_nothing_away(wor
     async with world.provisioner(cloud.name, **limits):
         await world.bus.publish(world.demand(1, provider=cloud.name, size=cloud.size))
         await until(lambda: made(cloud, 1))
-        await cloud.join(world, 0)
+        await cloud.join(world.kube, world.uid, 0)
         await world.until_report(ready, provider=cloud.name)
         before = cloud.machines()
         cloud.fail("silence")
@@ -263,7 +86,7 @@ async def test_a_cloud_that_is_silent_past_every_deadline_takes_nothing_away(wor
         await world.bus.publish(world.demand(2, 2, provider=cloud.name, size=cloud.size))
         said = await world.until_report(lambda r: r.failure, provider=cloud.name)
         assert said.failure is not None
-        assert said.failure.code is CODE.TIMEOUT
+        assert said.failure.code is FailureCode.TIMEOUT
         assert not said.failure.terminal
         assert "asked again" in str(said.next_step)
         await until(lambda: later(fell_silent + 8), 20)
@@ -272,16 +95,11 @@ async def test_a_cloud_that_is_silent_past_every_deadline_takes_nothing_away(wor
         assert len(await world.nodes()) == 1
         cloud.heal()
         await until(lambda: made(cloud, 2))
-        await cloud.join(world, 1)
+        await cloud.join(world.kube, world.uid, 1)
         said = await world.until_report(lambda r: r.plan_revision == 2 and ready(r), provider=cloud.name)
         assert set(before) <= set(cloud.machines())
         await let_go(world, cloud)
     await world.delete_workspace()
-
-
-async def asked(world: World, cloud: Cloud) -> bool:
-    """Whether the provisioner is at work: without credentials it tells that without asking anybody."""
-    return cloud.calls() > 0 or await world.report(cloud.name) is not None
 
 
 async def made(cloud: Cloud, number: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +31,12 @@ from services.provisioner.providers.azure.provider import AzureProvider
 from services.provisioner.providers.azure.settings import AzureSettings
 from services.provisioner.refusals import Pauses, Refusals
 from services.provisioner.registry import Context
-from tests.integration.aws_front import Moto, aws
+from tests.integration.aws_front import Moto, aws, moto
 from tests.integration.azure_cloud import cloud_on
 from tests.kubernetes.fuse import Fuse
 from tests.kubernetes.provisioner_fixtures import World, until, world
 
-__all__ = ["world"]
+__all__ = ["moto", "world"]
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300, func_only=True)]
 
 ENOUGH = 400
@@ -53,13 +53,6 @@ class Cloud:
     machines: Callable[[], list[str]]
     finish: Callable[[], None]
     """What is being deleted is gone."""
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Moto]:
-    server = Moto()
-    yield server
-    server.stop()
 
 
 @pytest_asyncio.fixture(loop_scope="session", params=["azure", "aws"])

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from services.provisioner.provider import instance_name
 from services.provisioner.providers.aws.nodegroup import NODE_LABEL
-from tests.integration.aws_front import AwsFront, Moto, Reply, aws, eks_error, typed_error
+from tests.integration.aws_front import AwsFront, Moto, aws, moto
 from tests.kubernetes import kubelet
-from tests.kubernetes.provisioner_fixtures import World, ready, until, world
-from tests.stack import AT_ONCE
+from tests.kubernetes.provisioner_fixtures import World, ready, world
 
-__all__ = ["world"]
+__all__ = ["moto", "world"]
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SIZE = "g5.xlarge"
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Moto]:
-    server = Moto()
-    yield server
-    server.stop()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -40,10 +30,6 @@ async def join(world: World, cloud: AwsFront, group: str) -> None:
     asked = cloud.groups[group]["labels"]
     assert isinstance(asked, dict)
     await kubelet.join(world.kube, f"ip-{group}", {**asked, NODE_LABEL: group})
-
-
-async def offered(world: World) -> bool:
-    return any(offers.provider == "aws" for offers in await world.bus.offers())
 
 
 async def test_a_demand_becomes_node_groups_and_zero_lets_go_of_them(world: World, cloud: AwsFront) -> None:
@@ -60,29 +46,3 @@ async def test_a_demand_becomes_node_groups_and_zero_lets_go_of_them(world: Worl
         await world.until_report(lambda r: r.released, provider="aws")
     assert len(cloud.requests("POST", "node-groups")) == len(cloud.requests("DELETE")) == 2
     assert await world.node_names() == []
-
-
-@pytest.mark.parametrize(
-    ("requests", "reply", "code"),
-    [
-        ("node-groups", typed_error("ExpiredTokenException", "The security token is expired", 403), "Unauthorized"),
-        ("POST /clusters", eks_error("ResourceLimitExceededException", "limit of 30 reached"), "QuotaExceeded"),
-        ("node-groups", eks_error("ResourceNotFoundException", "No cluster found for name: m.", 404), "NotFound"),
-    ],
-    ids=["credentials", "quota", "cluster"],
-)
-async def test_a_refusal_is_reported_in_awss_words_at_once(
-    world: World, cloud: AwsFront, requests: str, reply: Reply, code: str
-) -> None:
-    async with world.provisioner("aws"):
-        await until(lambda: offered(world))
-        cloud.always(requests, reply)
-        began = time.monotonic()
-        await world.bus.publish(world.demand(1, provider="aws", size=SIZE))
-        said = await world.until_report(lambda r: r.failure, provider="aws")
-        assert time.monotonic() - began < AT_ONCE
-    assert said.failure is not None
-    assert said.failure.code == code
-    assert said.failure.message.startswith(json.loads(reply.body)["message"])
-    assert said.failure.terminal
-    assert "the cloud is asked again at" in str(said.next_step)

@@ -13,6 +13,7 @@ import pytest
 
 from services.chassis.kube import NODES, ObjectRef, dig, dig_dict, dig_str
 from services.contracts.errors import FailureCode
+from services.contracts.messages import Report
 from services.provisioner.provider import instance_name
 from tests.kubernetes.provisioner_fixtures import World, ready, until, world
 
@@ -53,6 +54,12 @@ async def gone(world: World, state: Path, name: str) -> bool:
     return node is None and not (state / "instances" / f"{name}.json").exists() and not (state / name).exists()
 
 
+async def started(world: World) -> Report:
+    """One machine is demanded, and ready."""
+    await world.bus.publish(world.demand(1, provider="local", size="local-4gi"))
+    return await world.until_report(ready, provider="local")
+
+
 async def let_go(world: World) -> None:
     await world.bus.publish(world.demand(0, 99, provider="local", size="local-4gi"))
     await world.until_report(lambda r: r.released, 40, provider="local")
@@ -61,8 +68,7 @@ async def let_go(world: World) -> None:
 async def test_a_demand_becomes_a_node_agent_and_zero_leaves_nothing_behind(world: World, state: Path) -> None:
     name = instance_name("local", world.uid, 0)
     async with world.provisioner("local"):
-        await world.bus.publish(world.demand(1, provider="local", size="local-4gi"))
-        said = await world.until_report(ready, provider="local")
+        said = await started(world)
         assert not any(c.message.startswith("Simulated") for c in said.conditions)
         node = await world.kube.get(ObjectRef(NODES, name))
         labels = dig_dict(node, "metadata", "labels")
@@ -81,8 +87,7 @@ async def test_a_demand_becomes_a_node_agent_and_zero_leaves_nothing_behind(worl
 async def test_the_agent_outlives_the_provisioner_and_is_adopted(world: World, state: Path) -> None:
     name = instance_name("local", world.uid, 0)
     async with world.provisioner("local"):
-        await world.bus.publish(world.demand(1, provider="local", size="local-4gi"))
-        await world.until_report(ready, provider="local")
+        await started(world)
         pid = agent_pid(state, name)
     assert pid is not None
     assert alive(pid)
@@ -96,8 +101,7 @@ async def test_the_agent_outlives_the_provisioner_and_is_adopted(world: World, s
 async def test_a_dead_agent_is_started_again(world: World, state: Path) -> None:
     name = instance_name("local", world.uid, 0)
     async with world.provisioner("local"):
-        await world.bus.publish(world.demand(1, provider="local", size="local-4gi"))
-        await world.until_report(ready, provider="local")
+        await started(world)
         pid = agent_pid(state, name)
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
@@ -114,8 +118,7 @@ async def test_an_agent_that_nobody_recorded_is_found_and_adopted(world: World, 
     """As after a crash between the start of the agent and the writing of its pid."""
     name = instance_name("local", world.uid, 0)
     async with world.provisioner("local"):
-        await world.bus.publish(world.demand(1, provider="local", size="local-4gi"))
-        await world.until_report(ready, provider="local")
+        await started(world)
     pid = agent_pid(state, name)
     path = state / "instances" / f"{name}.json"
     record = json.loads(path.read_bytes())
