@@ -94,10 +94,10 @@ def _first_token(process: subprocess.Popen[bytes], port: int, log: Path) -> None
     url, kind = f"http://127.0.0.1:{port}/v1/completions", {"Content-Type": "application/json"}
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline and process.poll() is None:
-        with suppress(urllib.error.URLError, OSError):
-            with urllib.request.urlopen(urllib.request.Request(url, body, kind), timeout=60) as answer:
-                if json.loads(answer.read())["usage"]["completion_tokens"] == 1:
-                    return
+        asked = urllib.request.Request(url, body, kind)
+        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(asked, timeout=60) as answer:
+            if json.loads(answer.read())["usage"]["completion_tokens"] == 1:
+                return
         time.sleep(LOOK_S)
     raise RuntimeError(f"no token came:\n{log.read_text(errors='replace')[-3000:]}")
 
