@@ -35,7 +35,7 @@ FLAGS = ["--dtype", "float32", "--max-model-len", "2048", "--enforce-eager"]
 BARE, OURS = "vllm serve", "kaitobus-inference"
 STATES = ("cold", "warm")
 LIMIT_S = 600.0
-LOOK_S = 0.25
+LOOK_S = 0.5
 """Ours answers each look already while it starts, and a look takes some of its time."""
 TICK = os.sysconf("SC_CLK_TCK")
 BARE_SCRIPT = """\
