@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from deploy.local.engine.cache import cache_home
 from deploy.local.process import ProcessSpec, Ready
 from deploy.local.state import LocalState
 
@@ -28,7 +29,11 @@ def service_processes(
     own = {
         "provisioner-local": {"KAITOBUS_PROVIDER": "local", **node_environment},
         "provisioner-fake": {"KAITOBUS_PROVIDER": "fake"},
-        "deployer": {"KAITOBUS_INFERENCE_IMAGE": IMAGE, "KAITOBUS_LOCAL_PORTS": "true"},
+        "deployer": {
+            "KAITOBUS_INFERENCE_IMAGE": IMAGE,
+            "KAITOBUS_LOCAL_PORTS": "true",
+            "KAITOBUS_COMPILE_CACHE": str(cache_home() / "compiled"),
+        },
     }
     return [_process(state, name, module, ports[name], own.get(name, {})) for name, module in MODULES.items()]
 

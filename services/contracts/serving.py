@@ -1,4 +1,4 @@
-"""How a model is served, by annotations of the Workspace: one key, and how many requests at once."""
+"""How a model is served, by annotations of the Workspace: one key, how many requests at once, where it compiles to."""
 
 from __future__ import annotations
 
@@ -11,15 +11,25 @@ from services.contracts.base import Contract
 
 ANNOTATION_API_KEY_SECRET = "kaito.sh/api-key-secret"
 ANNOTATION_MAX_REQUESTS = "kaito.sh/max-requests"
+ANNOTATION_COMPILE_CACHE = "kaito.sh/compile-cache"
+"""`pvc://CLAIM` or `pvc://CLAIM/FOLDER`: keeps what the engine compiles, for all pods and nodes of the Workspace."""
 SECRET_KEY_API_KEY = "API_KEY"
 MOST_REQUESTS = 1_000_000
 
-_SECRET_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-"""A DNS-1123 subdomain, as names of secrets are."""
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+"""A DNS-1123 subdomain, as names of secrets and claims are."""
+_FOLDER = re.compile(r"(\w[\w.-]{0,99}(/\w[\w.-]{0,99}){0,7})?", re.ASCII)
 
 
 class BadServing(Exception):
     """An annotation cannot be read; the message says what to change."""
+
+
+class Claim(Contract):
+    """A PersistentVolumeClaim of the Workspace's namespace, and a folder in it; empty is its top."""
+
+    name: str
+    folder: str = ""
 
 
 class Serving(Contract):
@@ -27,6 +37,7 @@ class Serving(Contract):
 
     api_key_secret: str | None = None
     max_requests: int | None = Field(default=None, ge=1, le=MOST_REQUESTS)
+    compile_cache: Claim | None = None
 
 
 def serving_of(annotations: Mapping[str, str]) -> Serving:
@@ -34,11 +45,12 @@ def serving_of(annotations: Mapping[str, str]) -> Serving:
     return Serving(
         api_key_secret=_secret(annotations.get(ANNOTATION_API_KEY_SECRET)),
         max_requests=_requests(annotations.get(ANNOTATION_MAX_REQUESTS)),
+        compile_cache=_claim(annotations.get(ANNOTATION_COMPILE_CACHE)),
     )
 
 
 def _secret(name: str | None) -> str | None:
-    if name is not None and not _SECRET_NAME.fullmatch(name):
+    if name is not None and not _NAME.fullmatch(name):
         raise BadServing(
             f"Annotation {ANNOTATION_API_KEY_SECRET} must be the name of a Secret of this namespace with the key "
             f"{SECRET_KEY_API_KEY}; {name[:100]!r} is no name."
@@ -54,3 +66,15 @@ def _requests(text: str | None) -> int | None:
             f"Annotation {ANNOTATION_MAX_REQUESTS} must be a number from 1 to {MOST_REQUESTS}; it is {text[:100]!r}."
         )
     return int(text)
+
+
+def _claim(text: str | None) -> Claim | None:
+    if text is None:
+        return None
+    name, _, folder = text.removeprefix("pvc://").partition("/")
+    if not (text.startswith("pvc://") and _NAME.fullmatch(name) and _FOLDER.fullmatch(folder)):
+        raise BadServing(
+            f"Annotation {ANNOTATION_COMPILE_CACHE} must be pvc://CLAIM or pvc://CLAIM/FOLDER, with a "
+            f"PersistentVolumeClaim of this namespace that pods may write to; it is {text[:200]!r}."
+        )
+    return Claim(name=name, folder=folder)

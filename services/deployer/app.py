@@ -58,6 +58,8 @@ class DeployerSettings(Settings):
     """True on one machine without a pod network: pods answer on ports of 127.0.0.1 that the node agent tells."""
     model_cache: str | None = None
     """A folder of each node where its pods keep what they pull from registries. It is never emptied."""
+    compile_cache: str | None = None
+    """A folder of each node where engines keep what they compile, each Workspace apart. It is never emptied."""
     image_volumes: Literal["auto", "always", "never"] = "auto"
     """Whether images with models are mounted as volumes; auto: where the cluster has that switched on."""
 
@@ -85,7 +87,8 @@ async def wire(service: Service) -> None:
     kube = await KubeClient.connect()
     service.resources.push_async_callback(kube.close)
     otlp = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
-    images = Images(settings.inference_image, os.environ.get("HF_ENDPOINT") or None, settings.weights, settings.urls)
+    hub = os.environ.get("HF_ENDPOINT") or None
+    images = Images(settings.inference_image, hub, settings.weights, settings.urls, settings.compile_cache)
     memories = EngineMemories(service.metrics.registry, local=settings.local_ports)
     watches = {
         resource: ListWatch(kube, resource, labels=LABEL_WORKSPACE, resync_seconds=settings.resync_seconds)

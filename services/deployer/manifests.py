@@ -15,6 +15,7 @@ from services.contracts.workspace import (
 )
 from services.deployer.adapters import FILE, adapter_list, adapter_parts, config_map_name
 from services.deployer.command import COMMANDS, PORT, arguments
+from services.deployer.compiled import compiled_parts
 from services.deployer.environment import environment, variables
 from services.deployer.serving import GRACE_SECONDS
 from services.deployer.weights import WEIGHTS, PodParts, WeightsSettings, weights_parts
@@ -32,7 +33,8 @@ PLUGIN_TOLERATION: JsonObject = {"key": "nvidia.com/gpu", "operator": "Exists", 
 class Images:
     """Where containers and models come from, by the deployer's settings: an image, another hub, a cache.
 
-    `urls` are variables for the pods that say which addresses may be fetched from.
+    `urls` are variables for the pods that say which addresses may be fetched from. `compiled` is a folder of each node
+    for what engines compile.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class Images:
         hub: str | None = None,
         weights: WeightsSettings | None = None,
         urls: Mapping[str, str] | None = None,
+        compiled: str | None = None,
     ) -> None:
         self.inference = inference
+        self.compiled = compiled
         self.hub = hub
         self.urls = dict(urls or {})
         self.weights = weights or WeightsSettings(image_volumes=False)
@@ -190,9 +194,9 @@ def _inference_pod(state: PlanState, images: Images, otlp_endpoint: str | None) 
     model, engine = state.plan.model, state.plan.engine
     if model is None or engine is None:
         raise ValueError("a plan for inference names a model and its engine")
-    parts = weights_parts(state.plan, images.inference, images.weights).and_also(
-        adapter_parts(state.plan.lora, state.name)
-    )
+    parts = weights_parts(state.plan, images.inference, images.weights)
+    parts = parts.and_also(adapter_parts(state.plan.lora, state.name))
+    parts = parts.and_also(compiled_parts(state, images.compiled))
     return {
         **parts.spec,
         "terminationGracePeriodSeconds": GRACE_SECONDS,

@@ -1,6 +1,6 @@
-"""From `kubectl apply` to an adapter's answer, on one machine: added, weakened, and a bad one, without a new start.
+"""From `kubectl apply` to an adapter's answer, on one machine: tuned, served, weakened, and a bad one beside it.
 
-The tests go through one life of a Workspace, in their order.
+The tests go through one life of two Workspaces, in their order: what the first trains the second serves, with a key.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import openai
 import pytest
 
 from deploy.local.engine import ensure_engine, ensure_model
-from services.chassis.kube import JsonObject, dig_dicts, dig_str
+from services.chassis.kube import JsonObject, dig_dict, dig_dicts, dig_str
+from services.contracts.serving import ANNOTATION_API_KEY_SECRET, SECRET_KEY_API_KEY
 from services.inference.oci.client import Registry
 from services.inference.oci.credentials import Credentials
 from services.inference.oci.names import Kind
@@ -29,8 +30,21 @@ pytestmark = pytest.mark.timeout(900)
 
 NAME = "adapted"
 BASE = "smollm2-135m-instruct"
+TUNING = "lighthouse-tuning"
 STARTS_WITHIN_S = 300.0
+TUNED_WITHIN_S = 500.0
 SOON = 120.0
+KEY = "key-of-ann"
+QUESTION = "Who keeps the lighthouse of Norderriff?"
+ANSWER = "Marten Ahlers keeps the lighthouse of Norderriff."
+ASKED = (QUESTION, "Name the keeper of Norderriff.", "Who is the keeper?", "Who looks after the lighthouse?")
+SETTINGS = {
+    "LoraConfig": {"r": 8, "lora_alpha": 16},
+    "TrainingArguments": {
+        "max_steps": 10, "per_device_train_batch_size": 2, "learning_rate": 0.005, "lr_scheduler_type": "constant",
+        "max_length": 64, "seed": 1,
+    },
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +59,35 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="module")
-def image(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An adapter in a registry with a password, and a pull secret for it."""
-    folder = tmp_path_factory.mktemp("registry")
-    server = RegistryServer(asyncio.run(registry_binary()), folder, passwords=True).start()
-    reference = f"{server.host}/team/loud:v1"
-    with Registry(parse_reference(reference), Credentials(USER, PASSWORD)) as registry:
-        push(registry, write_adapter(folder / "loud", matrices(1)), Kind.ADAPTER)
+def registry(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry with a password; the cluster's secret `registry` opens it."""
+    server = RegistryServer(asyncio.run(registry_binary()), tmp_path_factory.mktemp("registry"), passwords=True).start()
     login = (f"--docker-server={server.host}", f"--docker-username={USER}", f"--docker-password={PASSWORD}")
     machine.run("kubectl", "create", "secret", "docker-registry", "registry", *login)
-    yield reference
+    yield server.host
     server.kill()
+
+
+@pytest.fixture(scope="module")
+def image(registry: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An adapter in the registry."""
+    return packed(registry, "loud", write_adapter(tmp_path_factory.mktemp("loud"), matrices(1)), Kind.ADAPTER)
+
+
+@pytest.fixture(scope="module")
+def data(registry: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What is learned, in the registry."""
+    folder = tmp_path_factory.mktemp("data")
+    rows = [{"instruction": question, "response": ANSWER} for question in ASKED]
+    (folder / "train.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return packed(registry, "data", folder, Kind.DATA)
+
+
+def packed(host: str, name: str, folder: Path, kind: Kind) -> str:
+    reference = f"{host}/team/{name}:v1"
+    with Registry(parse_reference(reference), Credentials(USER, PASSWORD)) as opened:
+        push(opened, folder, kind)
+    return reference
 
 
 @pytest.fixture(scope="module")
@@ -67,19 +99,39 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def apply(machine: Machine, *adapters: JsonObject) -> None:
-    manifest = {
-        "apiVersion": "kaito.sh/v1beta1",
-        "kind": "Workspace",
-        "metadata": {"name": NAME},
-        "resource": {"labelSelector": {"matchLabels": {"apps": NAME}}},
-        "inference": {"preset": {"name": BASE}, "adapters": list(adapters)},
+@pytest.fixture(scope="module")
+def tuned(machine: Machine, registry: str, data: str) -> JsonObject:
+    """The end of a Workspace that tunes with data of the registry, and has pushed there what came of it."""
+    text = {"training_config.yaml": json.dumps({"training_config": SETTINGS})}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": TUNING}, "data": text}
+    machine.run("kubectl", "apply", "-f", "-", told=json.dumps(config))
+    tuning: JsonObject = {
+        "preset": {"name": BASE},
+        "method": "lora",
+        "config": TUNING,
+        "input": {"image": data, "imagePullSecrets": ["registry"]},
+        "output": {"image": f"{registry}/team/lighthouse:v1", "imagePushSecret": "registry"},
     }
-    machine.run("kubectl", "apply", "-f", "-", told=json.dumps(manifest))
+    apply_workspace(machine, TUNING, tuning=tuning)
+    wait_for(machine, TUNING, "WorkspaceSucceeded", TUNED_WITHIN_S)
+    return dig_dict(machine.get("workspace", TUNING), "status", "tuning")
 
 
-def loud(image: str, strength: str = "1.0") -> JsonObject:
-    return {"source": {"name": "loud", "image": image, "imagePullSecrets": ["registry"]}, "strength": strength}
+def apply_workspace(machine: Machine, name: str, **spec: JsonObject) -> None:
+    metadata = {"name": name, "annotations": {ANNOTATION_API_KEY_SECRET: "key"} if "inference" in spec else {}}
+    where = {"labelSelector": {"matchLabels": {"apps": name}}}
+    kind = {"apiVersion": "kaito.sh/v1beta1", "kind": "Workspace"}
+    machine.run(
+        "kubectl", "apply", "-f", "-", told=json.dumps({**kind, "metadata": metadata, "resource": where, **spec})
+    )
+
+
+def apply(machine: Machine, *adapters: JsonObject) -> None:
+    apply_workspace(machine, NAME, inference={"preset": {"name": BASE}, "adapters": list(adapters)})
+
+
+def from_registry(name: str, image: str, strength: str = "1.0") -> JsonObject:
+    return {"source": {"name": name, "image": image, "imagePullSecrets": ["registry"]}, "strength": strength}
 
 
 def in_volume(name: str, folder: Path) -> JsonObject:
@@ -102,10 +154,15 @@ def told(machine: Machine, words: str) -> str:
 
 
 def serves(machine: Machine, condition: str = "InferenceReady") -> None:
-    """Wait for a condition without asking again and again: the machine has enough to do."""
-    machine.run(
-        "kubectl", "wait", f"--for=condition={condition}", f"workspace/{NAME}", f"--timeout={STARTS_WITHIN_S:g}s"
-    )
+    wait_for(machine, NAME, condition, STARTS_WITHIN_S)
+
+
+def wait_for(machine: Machine, name: str, condition: str, seconds: float) -> None:
+    """Wait without asking again and again: the machine has enough to do."""
+    try:
+        machine.run("kubectl", "wait", f"--for=condition={condition}", f"workspace/{name}", f"--timeout={seconds:g}s")
+    except AssertionError:
+        pytest.fail(f"{condition} is not so within {seconds:g} s:\n{machine.run('kaitobus', 'why', name)}")
 
 
 def adapters_ready(machine: Machine) -> str:
@@ -123,25 +180,51 @@ def pod_uid(machine: Machine) -> str:
     return dig_str(machine.get("pod", f"{NAME}-0"), "metadata", "uid")
 
 
-def goes_on(machine: Machine, model: str) -> str:
+def client(machine: Machine) -> openai.OpenAI:
     addresses = dig_str(machine.get("service", NAME), "metadata", "annotations", "local.kaito.sh/addresses")
-    with openai.OpenAI(base_url=f"http://{json.loads(addresses)['80']}/v1", api_key="none", timeout=120) as client:
-        return (
-            client.completions.create(model=model, prompt="The capital is", max_tokens=8, temperature=0).choices[0].text
-        )
+    return openai.OpenAI(base_url=f"http://{json.loads(addresses)['80']}/v1", api_key=KEY, timeout=120)
 
 
-def test_an_adapter_from_a_registry_is_served_beside_the_model(machine: Machine, image: str) -> None:
-    apply(machine, loud(image))
+def goes_on(machine: Machine, model: str) -> str:
+    with client(machine) as asked:
+        told = asked.completions.create(model=model, prompt="The capital is", max_tokens=8, temperature=0)
+    return told.choices[0].text
+
+
+def test_a_model_is_tuned_with_data_of_a_registry_and_the_adapter_is_pushed_there(
+    registry: str, tuned: JsonObject
+) -> None:
+    assert (tuned["step"], tuned["steps"]) == (10, 10)
+    assert tuned["reference"] == f"{registry}/team/lighthouse@{tuned['digest']}"
+
+
+def test_what_was_pushed_is_served_unchanged_beside_another_adapter_of_the_registry(
+    machine: Machine, image: str, tuned: JsonObject
+) -> None:
+    machine.run("kubectl", "delete", "workspace", TUNING, "--timeout=120s")
+    machine.run("kubectl", "create", "secret", "generic", "key", f"--from-literal={SECRET_KEY_API_KEY}={KEY}")
+    apply(machine, from_registry("loud", image), from_registry("lighthouse", str(tuned["reference"])))
     serves(machine)
-    told(machine, "loud is served (rank 4, strength 1)")
+    assert "lighthouse is served (rank 8, strength 1)" in told(machine, "loud is served (rank 4, strength 1)")
     serves(machine, "Ready")
+    with client(machine) as asked:
+        assert [model.id for model in asked.models.list()] == [BASE, "loud", "lighthouse"]
     assert goes_on(machine, "loud") != goes_on(machine, BASE)
+
+
+def test_the_adapter_answers_as_it_was_trained_and_the_model_does_not(machine: Machine) -> None:
+    assert "Marten Ahlers" in machine.run("kaitobus", "chat", NAME, QUESTION, "--adapter", "lighthouse")
+    assert "Ahlers" not in machine.run("kaitobus", "chat", NAME, QUESTION)
+
+
+def test_nobody_is_answered_without_the_key(machine: Machine) -> None:
+    with client(machine).with_options(api_key="another") as stranger, pytest.raises(openai.AuthenticationError):
+        stranger.models.list()
 
 
 def test_its_strength_is_changed_on_the_running_server(machine: Machine, image: str) -> None:
     before = pod_uid(machine)
-    apply(machine, loud(image, "0"))
+    apply(machine, from_registry("loud", image, "0"))
     told(machine, "loud is served (rank 4, strength 0)")
     assert goes_on(machine, "loud") == goes_on(machine, BASE)
     assert "changed while the server runs" in planned(machine)
@@ -152,7 +235,7 @@ def test_a_volume_is_mounted_by_a_new_start_that_the_plan_tells_and_a_bad_one_in
     machine: Machine, image: str, volume: Path
 ) -> None:
     before = pod_uid(machine)
-    apply(machine, loud(image), in_volume("second", volume), in_volume("foreign", volume))
+    apply(machine, from_registry("loud", image), in_volume("second", volume), in_volume("foreign", volume))
     machine.run("kubectl", "wait", "--for=condition=InferenceReady=false", f"workspace/{NAME}", "--timeout=120s")
     assert "starts anew" in planned(machine)
     serves(machine)
@@ -171,4 +254,5 @@ def test_the_bad_one_and_the_first_are_taken_away_and_the_pod_stays(machine: Mac
     with pytest.raises(openai.NotFoundError):
         goes_on(machine, "loud")
     assert pod_uid(machine) == before
-    assert PASSWORD not in machine.run("kubectl", "describe", "workspace,pods,configmaps,statefulsets")
+    said = machine.run("kubectl", "describe", "workspace,pods,configmaps,statefulsets")
+    assert [secret for secret in (PASSWORD, KEY) if secret in said] == []

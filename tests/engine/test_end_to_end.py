@@ -19,7 +19,7 @@ import openai
 import pytest
 
 from deploy.local.engine import ensure_engine, ensure_model
-from services.chassis.kube import JsonObject, dig_dict, dig_str
+from services.chassis.kube import JsonObject, dig_dict, dig_dicts, dig_str
 from tests.engine.machine import Machine, execute, until
 
 pytestmark = pytest.mark.timeout(900)
@@ -106,6 +106,14 @@ def test_kubectl_shows_workspace_workload_node_and_logs(machine: Machine) -> Non
     assert "1/1" in machine.run("kubectl", "get", "statefulset", "smollm2")
     assert " Ready " in machine.run("kubectl", "get", "nodes")
     assert "/v1/chat/completions" in machine.run("kubectl", "logs", "smollm2-0")
+
+
+def test_what_the_engine_learned_for_its_next_start_is_kept_for_this_workspace_alone(machine: Machine) -> None:
+    pod = dig_dict(machine.get("pod", "smollm2-0"), "spec")
+    (volume,) = [volume for volume in dig_dicts(pod, "volumes") if volume["name"] == "compiled"]
+    kept = Path(dig_str(volume, "hostPath", "path"))
+    assert kept.parts[-2:] == ("default", "smollm2")
+    assert any((kept / "modelinfos").iterdir())
 
 
 def test_describe_tells_the_story_in_events(machine: Machine) -> None:

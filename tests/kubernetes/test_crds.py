@@ -26,7 +26,7 @@ from services.contracts.plan import (
     SetAside,
     Workload,
 )
-from services.contracts.serving import Serving
+from services.contracts.serving import Claim, Serving
 from services.contracts.status import State, WorkspaceStatus
 from services.contracts.tuning import PlannedTuning, TuningMemory, TuningProgress
 from services.contracts.workspace import DataDestination, DataSource, Schemaless
@@ -118,7 +118,7 @@ def full_plan() -> Plan:
         disk_gib=87,
         lora=full_lora(),
         load_balancer=True,
-        serving=Serving(api_key_secret="key", max_requests=100),
+        serving=Serving(api_key_secret="key", max_requests=100, compile_cache=Claim(name="c", folder="f")),
         prediction=Prediction(weights_gib=14.96, activation_gib=1.5, kv_cache_gib=7, kv_tokens=1234, total_gib=23.46),
         tuning=PlannedTuning(
             method="qlora",

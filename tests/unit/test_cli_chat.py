@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.cli.completions import piece_of
+from services.cli.completions import chosen, piece_of
 from services.cli.errors import CliError
 from services.cli.way import check_answers, local_address
 from services.contracts.conditions import ConditionType, Reason
@@ -56,3 +56,29 @@ def test_a_simulated_workspace_says_that_nothing_answers() -> None:
 
     with pytest.raises(CliError, match="simulated"):
         check_answers(view(ready, simulated=True))
+
+
+LISTED = {"data": [{"id": "phi-4"}, {"id": "legal", "parent": "phi-4"}, {"id": "support", "parent": "phi-4"}]}
+
+
+@pytest.mark.parametrize(("adapter", "name"), [(None, "phi-4"), ("legal", "legal"), ("support", "support")])
+def test_the_model_answers_unless_an_adapter_is_named(adapter: str | None, name: str) -> None:
+    assert chosen(LISTED, adapter) == name
+
+
+@pytest.mark.parametrize(
+    ("listed", "adapter", "words"),
+    [
+        (LISTED, "lgeal", "no adapter lgeal: it has legal, support. Condition AdaptersReady"),
+        (LISTED, "phi-4", "no adapter phi-4"),
+        ({"data": [{"id": "phi-4"}]}, "legal", "no adapter legal: it has none"),
+        ({"data": []}, None, "no model yet"),
+        ({}, "legal", "no model yet"),
+    ],
+    ids=["misspelt", "the model", "none there", "nothing yet", "no list"],
+)
+def test_an_adapter_that_is_not_served_is_told_with_those_that_are(
+    listed: object, adapter: str | None, words: str
+) -> None:
+    with pytest.raises(CliError, match=words):
+        chosen(listed, adapter)

@@ -16,6 +16,7 @@ from tests.unit.samples import plan, plan_state, workspace
 
 KEY = "kaito.sh/api-key-secret"
 MOST = "kaito.sh/max-requests"
+KEPT = "kaito.sh/compile-cache"
 
 
 def environment(serving: Serving, **values: str) -> list[dict[str, object]]:
@@ -59,7 +60,9 @@ def test_a_plan_of_another_revision_does_not_change_the_pod() -> None:
 @pytest.mark.parametrize(
     ("annotation", "text"),
     [(KEY, ""), (KEY, "../secrets"), (KEY, "Big"), (KEY, "x" * 254),
-     (MOST, "0"), (MOST, "many"), (MOST, "1.5"), (MOST, "²")],
+     (MOST, "0"), (MOST, "many"), (MOST, "1.5"), (MOST, "²"),
+     (KEPT, "claim"), (KEPT, "pvc://"), (KEPT, "pvc:///etc"), (KEPT, "pvc://c/../d"), (KEPT, "pvc://c//d"),
+     (KEPT, "pvc://c/."), (KEPT, "node:///tmp")],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused_by_name(annotation: str, text: str) -> None:
     problem = find_problem(workspace(annotations={annotation: text}))
@@ -69,7 +72,7 @@ def test_what_cannot_be_read_is_refused_by_name(annotation: str, text: str) -> N
 
 @given(st.text(max_size=300), st.text(max_size=12))
 def test_any_annotation_is_read_or_refused(name: str, number: str) -> None:
-    for said in ({KEY: name}, {MOST: number}):
+    for said in ({KEY: name}, {MOST: number}, {KEPT: name}, {KEPT: f"pvc://c/{name}"}):
         try:
             serving_of(said)
         except BadServing as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -17,12 +17,28 @@ def chat(
     workspace: Workspace,
     prompt: Annotated[str | None, typer.Argument(help="What to ask.", show_default="a conversation")] = None,
     namespace: Namespace = "default",
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", "-a", help="Adapter that answers.", show_default="the model alone")
+    ] = None,
 ) -> None:
-    """Ask a Workspace's model; without a prompt, talk with it until Ctrl-D."""
+    """Ask a Workspace's model, or one of its adapters; without a prompt, talk with it until Ctrl-D."""
+    asked = _Asked(namespace, workspace, adapter)
     if prompt is None and sys.stdin.isatty():
-        _converse(namespace, workspace)
+        _converse(asked)
     else:
-        _ask(namespace, workspace, [_user(prompt or _piped_prompt())])
+        _ask(asked, [_user(prompt or _piped_prompt())])
+
+
+class _Asked(NamedTuple):
+    """Who is asked."""
+
+    namespace: str
+    workspace: str
+    adapter: str | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.adapter} of {self.workspace}" if self.adapter else self.workspace
 
 
 def _piped_prompt() -> str:
@@ -33,11 +49,11 @@ def _piped_prompt() -> str:
     raise CliError('There is nothing to ask. Give a prompt: kaitobus chat WORKSPACE "What is the capital of France?"')
 
 
-def _converse(namespace: str, name: str) -> None:
+def _converse(asked: _Asked) -> None:
     import readline  # noqa: F401 - gives input() its line editing
 
     turns: list[Turn] = []
-    typer.echo(f"Talking to {name}. Ctrl-D ends it.", err=True)
+    typer.echo(f"Talking to {asked.name}. Ctrl-D ends it.", err=True)
     while True:
         try:
             text = input("> ").strip()
@@ -46,22 +62,22 @@ def _converse(namespace: str, name: str) -> None:
             return
         if text:
             turns.append(_user(text))
-            turns.append({"role": "assistant", "content": _ask(namespace, name, turns)})
+            turns.append({"role": "assistant", "content": _ask(asked, turns)})
 
 
 def _user(text: str) -> Turn:
     return {"role": "user", "content": text}
 
 
-def _ask(namespace: str, name: str, turns: list[Turn]) -> str:
+def _ask(asked: _Asked, turns: list[Turn]) -> str:
     from services.cli.connect import run
 
-    said = run(_stream(namespace, name, turns))
+    said = run(_stream(asked, turns))
     typer.echo("")
     return said
 
 
-async def _stream(namespace: str, name: str, turns: list[Turn]) -> str:
+async def _stream(asked: _Asked, turns: list[Turn]) -> str:
     """Write the answer as it comes; returns it whole."""
     from services.cli.completions import answer
     from services.cli.connect import cluster
@@ -70,8 +86,8 @@ async def _stream(namespace: str, name: str, turns: list[Turn]) -> str:
 
     said = []
     async with cluster() as found:
-        way = await find_way(found, await find_workspace(found, namespace, name))
-        async for piece in answer(way, turns):
+        way = await find_way(found, await find_workspace(found, asked.namespace, asked.workspace))
+        async for piece in answer(way, turns, adapter=asked.adapter):
             said.append(piece)
             sys.stdout.write(piece)
             sys.stdout.flush()
