@@ -1,4 +1,4 @@
-"""How a model is served, by annotations of the Workspace: one key, and how many requests at once."""
+"""How a model is served, by annotations of the Workspace: one key, how many requests at once, when to measure it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from services.contracts.base import Contract
 
 ANNOTATION_API_KEY_SECRET = "kaito.sh/api-key-secret"
 ANNOTATION_MAX_REQUESTS = "kaito.sh/max-requests"
+ANNOTATION_BENCHMARK = "kaito.sh/benchmark"
+ANNOTATION_DISABLE_BENCHMARK = "kaito.sh/disable-benchmark"
+"""KAITO's."""
 SECRET_KEY_API_KEY = "API_KEY"
 MOST_REQUESTS = 1_000_000
 
@@ -18,15 +21,30 @@ _SECRET_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 """A DNS-1123 subdomain, as names of secrets are."""
 
 
+_NOW = re.compile(r"now(-[A-Za-z0-9._-]{1,50})?")
+IDLE = "idle"
+OFF = "off"
+
+
 class BadServing(Exception):
     """An annotation cannot be read; the message says what to change."""
 
 
 class Serving(Contract):
-    """Set by annotations. `max_requests` are running and waiting ones together; None leaves it to the server."""
+    """Set by annotations. `max_requests` are running and waiting ones together; None leaves it to the server.
+
+    `benchmark` is when the server is measured: `off`, `now`, or `now-` with a word that tells one request from the
+    next; None is once nobody uses it. It reaches the server while that runs.
+    """
 
     api_key_secret: str | None = None
     max_requests: int | None = Field(default=None, ge=1, le=MOST_REQUESTS)
+    benchmark: str | None = None
+
+    @property
+    def benchmark_wish(self) -> str:
+        """The same in a word."""
+        return self.benchmark or IDLE
 
 
 def serving_of(annotations: Mapping[str, str]) -> Serving:
@@ -34,6 +52,7 @@ def serving_of(annotations: Mapping[str, str]) -> Serving:
     return Serving(
         api_key_secret=_secret(annotations.get(ANNOTATION_API_KEY_SECRET)),
         max_requests=_requests(annotations.get(ANNOTATION_MAX_REQUESTS)),
+        benchmark=_benchmark(annotations),
     )
 
 
@@ -54,3 +73,19 @@ def _requests(text: str | None) -> int | None:
             f"Annotation {ANNOTATION_MAX_REQUESTS} must be a number from 1 to {MOST_REQUESTS}; it is {text[:100]!r}."
         )
     return int(text)
+
+
+def _benchmark(annotations: Mapping[str, str]) -> str | None:
+    text = annotations.get(ANNOTATION_BENCHMARK)
+    disabled = annotations.get(ANNOTATION_DISABLE_BENCHMARK, "").lower() == "true"
+    if text not in (None, IDLE, OFF) and not _NOW.fullmatch(text or ""):
+        raise BadServing(
+            f"Annotation {ANNOTATION_BENCHMARK} must be off, idle, now, or now- with a word of letters and digits; it "
+            f"is {(text or '')[:100]!r}."
+        )
+    if disabled and text not in (None, OFF):
+        raise BadServing(
+            f"Annotation {ANNOTATION_BENCHMARK} says {text}, and {ANNOTATION_DISABLE_BENCHMARK} says not to measure: "
+            "remove one of the two."
+        )
+    return OFF if disabled else None if text == IDLE else text

@@ -11,6 +11,7 @@ from services.contracts.plan import Engine, PlannedModel
 from services.contracts.serving import SECRET_KEY_API_KEY
 from services.contracts.workspace import SECRET_KEY_HF_TOKEN
 from services.deployer.adapters import adapter_environment
+from services.deployer.benchmark_parts import benchmark_environment
 from services.deployer.command import NOT_TOLD, Setting
 from services.deployer.serving import serving_environment
 from services.deployer.weights import WEIGHTS
@@ -37,6 +38,7 @@ def variables(
         *_hub(model, hub),
         *_traces(otlp_endpoint),
         *adapter_environment(state.plan.lora, urls or {}),
+        *benchmark_environment(engine),
     )
     found = {setting.name: setting for setting in ours}
     found |= {name: Setting(name, value, engine.reasons.get(name, NOT_TOLD)) for name, value in engine.env.items()}

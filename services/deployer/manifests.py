@@ -14,6 +14,7 @@ from services.contracts.workspace import (
     STORAGE_VERSION,
 )
 from services.deployer.adapters import FILE, adapter_list, adapter_parts, config_map_name
+from services.deployer.benchmark_parts import benchmark_parts
 from services.deployer.command import COMMANDS, PORT, arguments
 from services.deployer.environment import environment
 from services.deployer.serving import GRACE_SECONDS
@@ -190,9 +191,8 @@ def _inference_pod(state: PlanState, images: Images, otlp_endpoint: str | None) 
     model, engine = state.plan.model, state.plan.engine
     if model is None or engine is None:
         raise ValueError("a plan for inference names a model and its engine")
-    parts = weights_parts(state.plan, images.inference, images.weights).and_also(
-        adapter_parts(state.plan.lora, state.name)
-    )
+    weights = weights_parts(state.plan, images.inference, images.weights)
+    parts = weights.and_also(adapter_parts(state.plan.lora, state.name)).and_also(benchmark_parts(engine))
     return {
         **parts.spec,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
