@@ -20,10 +20,31 @@ class Load:
     output_tokens: int
     seed: int = 0
 
+    def divided(self, processes: int) -> list[Load]:
+        """Return the load as one for each of some processes: as many at once, and as many requests, in all."""
+        count = max(1, min(processes, self.concurrency))
+        return [
+            Load(
+                concurrency=_share(self.concurrency, count, at),
+                requests=_share(self.requests, count, at),
+                prompt_tokens=self.prompt_tokens,
+                output_tokens=self.output_tokens,
+                seed=self.seed * count + at,
+            )
+            for at in range(count)
+        ]
+
+
+def _share(whole: int, count: int, at: int) -> int:
+    return whole * (at + 1) // count - whole * at // count
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One answered request: seconds from the same clock, and tokens as the server counts them."""
+    """One answered request: seconds from the same clock, and tokens as the server counts them.
+
+    The clock is one of the machine, so samples of several processes can be put together.
+    """
 
     start: float
     first: float
