@@ -43,6 +43,8 @@ class Server:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    folder: Path
+    """Where it reads when it is to measure itself, and keeps what it measured."""
     told: list[tuple[int, str]] = field(default_factory=list)
     """What `/health` said until it was ready: status and body."""
 
@@ -85,11 +87,9 @@ def otlp() -> Iterator[OtlpSink]:
 
 
 @pytest.fixture(scope="session")
-def server(
-    engine: EngineEnv, model: Path, otlp: OtlpSink, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    log = tmp_path_factory.mktemp("engine") / "server.log"
-    environment = {
+def environment(model: Path, otlp: OtlpSink) -> dict[str, str]:
+    """What the server is told in its environment."""
+    return {
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "KAITOBUS_MODEL_DIR": str(model.parent),
         "TRACEPARENT": f"00-{TRACE_ID}-{PARENT_SPAN_ID}-01",
@@ -97,7 +97,15 @@ def server(
         "KAITOBUS_MAX_REQUESTS": str(MAX_REQUESTS),
         "KAITOBUS_MODEL_REVISION": REVISION,
         "KAITOBUS_WORKSPACE": "default/smollm2",
+        "KAITOBUS_BENCHMARK_SECONDS": "30",
     }
+
+
+@pytest.fixture(scope="session")
+def server(
+    engine: EngineEnv, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("engine") / "server.log"
     with started(engine, [*FLAGS, *CPU_FLAGS], environment, log) as running:
         yield running
 
@@ -107,9 +115,13 @@ def started(engine: EngineEnv, flags: list[str], environment: dict[str, str], lo
     """Run `kaitobus-inference` on a free port of 127.0.0.1 until the block ends."""
     port = free_port()
     command = [str(engine.bin / "kaitobus-inference"), *flags, "--host", "127.0.0.1", "--port", str(port)]
+    wish, kept = log.with_name("benchmark"), log.with_name("kept")
+    if not wish.exists():
+        wish.write_text("off")
+    environment = {"KAITOBUS_BENCHMARK": str(wish), "KAITOBUS_BENCHMARK_DIR": str(kept), **environment}
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=os.environ | environment, stdout=output, stderr=subprocess.STDOUT)
-    running = Server(f"http://127.0.0.1:{port}", process, log)
+    running = Server(f"http://127.0.0.1:{port}", process, log, log.parent)
     try:
         wait_until_ready(running)
         yield running
