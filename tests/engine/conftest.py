@@ -43,10 +43,13 @@ class Server:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
-    folder: Path
-    """Where it reads when it is to measure itself, and keeps what it measured."""
     told: list[tuple[int, str]] = field(default_factory=list)
     """What `/health` said until it was ready: status and body."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it reads when it is to measure itself, and keeps what it measured."""
+        return self.log.parent
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def started(engine: EngineEnv, flags: list[str], environment: dict[str, str], lo
     environment = {"KAITOBUS_BENCHMARK": str(wish), "KAITOBUS_BENCHMARK_DIR": str(kept), **environment}
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=os.environ | environment, stdout=output, stderr=subprocess.STDOUT)
-    running = Server(f"http://127.0.0.1:{port}", process, log, log.parent)
+    running = Server(f"http://127.0.0.1:{port}", process, log)
     try:
         wait_until_ready(running)
         yield running

@@ -71,7 +71,7 @@ def apply(machine: Machine, *adapters: JsonObject) -> None:
     manifest = {
         "apiVersion": "kaito.sh/v1beta1",
         "kind": "Workspace",
-        "metadata": {"name": NAME},
+        "metadata": {"name": NAME, "annotations": {"kaito.sh/benchmark": "off"}},
         "resource": {"labelSelector": {"matchLabels": {"apps": NAME}}},
         "inference": {"preset": {"name": BASE}, "adapters": list(adapters)},
     }

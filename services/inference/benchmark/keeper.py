@@ -103,7 +103,6 @@ class Benchmark:
             self._broken += 1
             self._task = None
             log.info("the benchmark is broken off, since a request came; it begins anew after a while")
-            self.changed()
 
     def _take(self, wish: Wish) -> None:
         """Another wish. What answered an earlier request is no answer to one that is made anew."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import sys
@@ -28,6 +29,9 @@ from services.inference.benchmark.result import Key, flags_that_count
 from services.inference.benchmark.when import IDLE_S, State
 from services.inference.cards import ABOUT_ENV
 from services.inference.door import Door
+from services.inference.logs import LOGGER
+
+log = logging.getLogger(LOGGER)
 
 PATH: Final = "/kaitobus/benchmark"
 WISH_ENV: Final = "KAITOBUS_BENCHMARK"
@@ -52,13 +56,18 @@ async def keeping_benchmark(
 
     `sock` is where the server listens; None where that is left to vLLM.
     """
-    if why := _why_not(app, sock, environment):
+    why, benchmark = _why_not(app, sock, environment), None
+    if not why and sock:
+        try:
+            benchmark = _benchmark(args, config, kv_tokens, door, keys, sock, environment)
+        except Exception as error:  # a start must not end for this
+            log.exception("the server cannot be measured")
+            why = f"The server cannot be measured: {type(error).__name__}: {error}"[:500]
+    if benchmark is None:
         off: dict[str, object] = {"state": State.OFF, "message": why, "wish": "off", "result": None}
         app.add_api_route(PATH, lambda: off)
         yield
         return
-    assert sock is not None
-    benchmark = _benchmark(args, config, kv_tokens, door, keys, sock, environment)
     benchmark.changed = partial(_Gauges(REGISTRY).show, benchmark)
     app.add_api_route(PATH, benchmark.told)
     task = asyncio.create_task(benchmark.run())

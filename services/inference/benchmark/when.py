@@ -69,7 +69,7 @@ def message_of(moment: Moment, fault: str = "") -> str:
     """The state in words. They stay the same while the state does."""
     state, wait = state_of(moment), f"{moment.needed_s:.0f} s"
     if state is State.OFF:
-        return fault or "The server is not measured: the annotation kaito.sh/benchmark says off."
+        return "The server is not measured: the annotation kaito.sh/benchmark says off."
     if state is State.RUNNING:
         return "The server is being measured; the first request of somebody else ends that."
     if state is State.FAILED:
