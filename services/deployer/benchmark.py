@@ -71,6 +71,7 @@ class BenchmarkResult(_Told):
     key: BenchmarkKey
     measured_at: str = Field(max_length=100)
     seconds: float = Field(ge=0, le=1e9)
+    complete: bool = True
     peak: Level
     levels: tuple[Level, ...] = ()
 
@@ -124,9 +125,10 @@ def benchmark_condition(state: PlanState, told: BenchmarkTold | None, *, serving
 
 def _words(result: BenchmarkResult) -> str:
     peak, key = result.peak, result.key
+    more = "" if result.complete else " The time was over before more at once could be tried."
     return (
         f"{peak.tokens_per_minute:.0f} tokens of prompts and answers a minute with {peak.concurrency} requests at "
-        f"once, measured {result.measured_at} on {key.devices} x {key.device}."
+        f"once, measured {result.measured_at} on {key.devices} x {key.device}.{more}"
     )
 
 
@@ -173,6 +175,7 @@ def _config(result: BenchmarkResult) -> dict[str, str]:
         "revision": key.revision,
         "device": f"{key.devices} x {key.device}",
         "measuredAt": result.measured_at,
+        "complete": str(result.complete).lower(),
     }
     return {name: value for name, value in found.items() if value}
 

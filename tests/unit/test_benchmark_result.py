@@ -34,6 +34,9 @@ def test_the_figures_are_those_of_the_load_with_most_tokens() -> None:
     found = result()
     assert [level.concurrency for level in found.levels] == [1, 4]
     assert found.peak == found.levels[1]
+    assert not found.complete  # eight at once would have been possible, and four were better than one
+    enough = KEY.model_copy(update={"shape": KEY.shape.model_copy(update={"most": 4})})
+    assert result(enough).complete
     assert (found.peak.tokens_per_minute, found.peak.output_tokens_per_minute) == (60 * 36 / 3, 60 * 20 / 3)
     assert (found.peak.first_token_ms.p50, found.peak.each_token_ms.p99) == (1000, 500)
     assert (found.levels[0].first_token_ms.p50, found.levels[0].first_token_ms.p99) == (450, 500)

@@ -45,7 +45,7 @@ def test_the_figures_are_kaitos_and_latency_beside_them() -> None:
     assert peak.config == {
         "durationSec": "8", "inputTokens": "4", "outputTokens": "5", "maxConcurrency": "4", "engine": "vllm",
         "engineVersion": "0.32.0", "model": "org/m", "revision": "abc", "device": "2 x NVIDIA H100",
-        "measuredAt": "2026-01-01T12:00:00+00:00",
+        "measuredAt": "2026-01-01T12:00:00+00:00", "complete": "false",
     }  # fmt: skip
     assert metrics["peakOutputTokensPerMinute"].value == "400"
     found = {name: (metric.value, metric.unit) for name, metric in metrics.items() if name.startswith("time")}
@@ -73,7 +73,7 @@ def test_done_tells_the_figures() -> None:
     assert (found.is_true, found.reason) == (True, Reason.BENCHMARK_COMPLETED)
     assert found.message == (
         "720 tokens of prompts and answers a minute with 4 requests at once, measured 2026-01-01T12:00:00+00:00 on "
-        "2 x NVIDIA H100."
+        "2 x NVIDIA H100. The time was over before more at once could be tried."
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from services.inference.apart import do_apart
 from services.inference.benchmark.figures import Summary
 from services.inference.benchmark.job import Answer, BenchmarkError, Job
-from services.inference.benchmark.ladder import peak
+from services.inference.benchmark.ladder import next_load, peak
 from services.inference.benchmark.result import Key, Result, level_of
 
 MARGIN_S: Final = 60.0
@@ -50,6 +50,7 @@ def result_of(loads: Sequence[Summary], key: Key, at: datetime, seconds: float) 
         asked="",
         measured_at=at.isoformat(timespec="seconds"),
         seconds=round(seconds, 1),
+        complete=next_load(key.shape, loads) is None,
         peak=level_of(best),
         levels=tuple(level_of(load) for load in loads),
     )

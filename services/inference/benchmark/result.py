@@ -60,12 +60,16 @@ class Level(_Model):
 
 
 class Result(_Model):
-    """The figures. `asked` is the wish that it answers, `measured_at` a time of RFC 3339, `seconds` it took in all."""
+    """The figures. `asked` is the wish that it answers, `measured_at` a time of RFC 3339, `seconds` it took in all.
+
+    It is `complete` if more requests at once were no better, or not possible; else the time was over before.
+    """
 
     key: Key
     asked: str
     measured_at: str
     seconds: float = Field(ge=0, allow_inf_nan=False)
+    complete: bool
     peak: Level
     levels: tuple[Level, ...]
 
