@@ -11,8 +11,8 @@ from services.deployer.pods import Pod
 log = logging.getLogger(__name__)
 
 
-async def annotate(kube: KubeClient, namespace: str, pods: Sequence[Pod], name: str, value: str | None) -> None:
-    """Give each pod that annotation, or take it away (None). A pod that has it so is not written to.
+async def annotate(kube: KubeClient, namespace: str, pods: Sequence[Pod], name: str, value: str) -> None:
+    """Give each pod that annotation. One that has it is not written to.
 
     Where pods may not be written to, that is logged.
     """

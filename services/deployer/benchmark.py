@@ -77,7 +77,7 @@ class BenchmarkResult(_Told):
 
 
 class BenchmarkTold(_Told):
-    """How it stands. `wish` is the one that the server has read."""
+    """How it stands. `wish` is the one that the server has read, `never` where it does not matter."""
 
     state: BenchmarkState
     message: str = Field(default="", max_length=2000)
@@ -85,6 +85,7 @@ class BenchmarkTold(_Told):
     result: BenchmarkResult | None = None
 
 
+NEVER = "never"
 _REASONS = {
     BenchmarkState.OFF: Reason.BENCHMARK_OFF,
     BenchmarkState.WAITING: Reason.BENCHMARK_PENDING,
@@ -102,8 +103,8 @@ def is_measured(state: PlanState) -> bool:
 
 
 def has_read(state: PlanState, told: BenchmarkTold) -> bool:
-    """Whether the server knows what is wished now. One that is never measured reads no wish."""
-    return told.state is BenchmarkState.OFF or told.wish == state.plan.serving.benchmark_wish
+    """Whether the server knows what is wished now, or never can be measured."""
+    return told.wish in (state.plan.serving.benchmark_wish, NEVER)
 
 
 def benchmark_condition(state: PlanState, told: BenchmarkTold | None, *, serving: bool) -> Condition | None:

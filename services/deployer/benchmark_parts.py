@@ -27,7 +27,7 @@ def benchmark_environment(engine: Engine) -> list[Setting]:
     """Where the server reads the wish, and keeps what it measured."""
     if engine.runtime is not Runtime.VLLM:
         return []
-    why = f"A file with the annotation {ANNOTATION_BENCHMARK}, which may change while the server runs."
+    why = f"A file with the annotation {ANNOTATION_BENCHMARK}, which may change while the server runs; empty is off."
     kept = "What it measured of itself is kept beside the weights, for the next start."
     return [
         Setting("KAITOBUS_BENCHMARK", f"{_WISHES}/{_FILE}", why),

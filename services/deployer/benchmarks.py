@@ -45,15 +45,16 @@ class Benchmarks:
         self._seen: OrderedDict[tuple[str, str], Seen] = OrderedDict()
 
     async def of(self, state: PlanState, pods: tuple[Pod, ...], last: Report | None) -> BenchmarkTold | None:
-        """What the first ready pod tells. It is asked only after the model was reported to answer."""
+        """What the first ready pod tells. It is told and asked only after the model was reported to answer."""
         pod = next((pod for pod in pods if pod.status.ready), None)
         if pod is None or not is_measured(state):
             self._seen.pop(state.key, None)
             return None
-        await annotate(self._kube, state.namespace, pods, ANNOTATION_BENCHMARK, state.plan.serving.benchmark)
         seen = self._seen.get(state.key)
         seen = seen if seen and seen.pod == pod.metadata.uid else Seen(pod.metadata.uid)
         if _was_ready(state, last):
+            wish = state.plan.serving.benchmark_wish
+            await annotate(self._kube, state.namespace, pods, ANNOTATION_BENCHMARK, wish)
             seen = Seen(pod.metadata.uid, asked=True, told=await self._ask(pod) or seen.told)
         self._seen[state.key] = seen
         while len(self._seen) > MOST_REMEMBERED:

@@ -290,7 +290,7 @@ def test_the_same_server_started_again_knows_what_it_has_measured(
 ) -> None:
     """Runs after the one above, whose server has ended."""
     (before,) = (server.folder / "kept").iterdir()
-    (server.folder / "benchmark").write_text("")
+    (server.folder / "benchmark").write_text("idle")
     with started(engine, [*FLAGS, *CPU_FLAGS], environment, server.folder / "again.log") as again:
         found = until_benchmark(again, "done")
         assert found["result"] == json.loads(before.read_text())

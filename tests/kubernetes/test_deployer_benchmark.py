@@ -88,7 +88,7 @@ async def test_ready_comes_first_then_how_the_benchmark_stands_then_its_figures(
         await set_pod(planner, "w-0", {"conditions": [{"type": "Ready", "status": "True"}]})
         await eventually(lambda: says(planner, Reason.BENCHMARK_PENDING, "Not yet."))
         assert not server.asked_before_ready
-        assert await wish_of_the_pod(planner) == ""
+        assert await wish_of_the_pod(planner) == "idle"
         before = dig(await planner.stateful_set(), "metadata", "generation")
 
         await planner.publish(wished(2, "now"))
@@ -106,8 +106,8 @@ async def test_ready_comes_first_then_how_the_benchmark_stands_then_its_figures(
 
         await planner.publish(wished(3, None))
 
-        async def wishless() -> bool:
-            return await wish_of_the_pod(planner) == ""
+        async def idle() -> bool:
+            return await wish_of_the_pod(planner) == "idle"
 
-        await eventually(wishless)
+        await eventually(idle)
         assert dig(await planner.stateful_set(), "metadata", "generation") == before  # the server went on all the time

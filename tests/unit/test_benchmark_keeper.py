@@ -27,7 +27,7 @@ class Pod:
     def __init__(self, folder: Path) -> None:
         self.cache = Cache(folder, KEY)
         self.now = 0.0
-        self.wish = ""
+        self.wish = "idle"
         self.measured = self.cancelled = 0
         self.fault = ""
         self.begin()
@@ -143,7 +143,7 @@ async def test_a_restart_takes_up_what_was_measured(pod: Pod) -> None:
     await pod.finish()
     await pod.look()
     assert await pod.restart() is State.DONE
-    pod.wish = ""
+    pod.wish = "idle"
     assert await pod.restart() is State.DONE
     assert await pod.look(after=10 * IDLE_S) is State.DONE
     assert pod.measured == 1
@@ -158,6 +158,12 @@ async def test_off_ends_it_and_nothing_begins(pod: Pod) -> None:
     await until(lambda: pod.cancelled == 1)
     assert await pod.look(after=10 * IDLE_S) is State.OFF
     assert "says off" in str(pod.benchmark.told()["message"])
+
+
+async def test_nothing_is_measured_before_anybody_says_so(pod: Pod) -> None:
+    assert await pod.look("", after=10 * IDLE_S) is State.OFF
+    assert "has not been told yet" in str(pod.benchmark.told()["message"])
+    assert await pod.look("idle") is State.RUNNING
 
 
 async def test_a_fault_is_told_and_not_tried_again_unasked(pod: Pod) -> None:
@@ -198,7 +204,7 @@ async def test_what_cannot_be_looked_at_is_tried_again_and_ends_no_server(pod: P
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [("", Kind.IDLE), ("idle", Kind.IDLE), (" off\n", Kind.OFF), ("now", Kind.NOW), ("now-2026.11_x", Kind.NOW),
+    [("", Kind.OFF), ("idle", Kind.IDLE), (" off\n", Kind.OFF), ("now", Kind.NOW), ("now-2026.11_x", Kind.NOW),
      ("NOW", Kind.OFF), ("now-", Kind.OFF), ("later", Kind.OFF), ("now-a b", Kind.OFF)],
 )  # fmt: skip
 def test_a_wish_that_cannot_be_read_asks_for_no_load(text: str, kind: Kind) -> None:

@@ -84,6 +84,15 @@ def test_a_wish_that_the_server_has_not_read_is_pending_whatever_it_has_measured
     assert "has not read yet that kaito.sh/benchmark is now-3" in found.message
 
 
+def test_a_server_that_is_never_measured_need_not_read_what_is_wished() -> None:
+    found = benchmark_condition(wished("now"), told("off", "never", measured=False), serving=True)
+    assert found is not None
+    assert (found.reason, found.message) == (Reason.BENCHMARK_OFF, "In its words.")
+    unread = benchmark_condition(wished(), told("off", "", measured=False), serving=True)
+    assert unread is not None
+    assert unread.reason == Reason.BENCHMARK_PENDING
+
+
 def test_there_is_nothing_to_tell_of_what_does_not_serve_or_is_not_ours_or_simulated() -> None:
     assert benchmark_condition(wished(), told(), serving=False) is None
     assert benchmark_condition(wished(), None, serving=True) is None

@@ -29,7 +29,7 @@ class Benchmark:
         self, read: Callable[[], str], measure: Measure, cache: Cache, door: Door, idle_s: float = IDLE_S
     ) -> None:
         self._read, self._measure, self._cache, self._door, self._idle_s = read, measure, cache, door, idle_s
-        self._wish = Wish(Kind.OFF, Kind.OFF)
+        self._wish = Wish(Kind.OFF, "")
         self._answered: str | None = None
         self._failed: str | None = None
         self._fault = ""

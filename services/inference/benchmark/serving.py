@@ -35,7 +35,7 @@ log = logging.getLogger(LOGGER)
 
 PATH: Final = "/kaitobus/benchmark"
 WISH_ENV: Final = "KAITOBUS_BENCHMARK"
-"""A file with the wish, which may change. Without it nothing is measured."""
+"""A file with the wish, which may change. Without it, or while it is empty, nothing is measured."""
 HOME_ENV: Final = "KAITOBUS_BENCHMARK_DIR"
 IDLE_ENV: Final = "KAITOBUS_BENCHMARK_IDLE_SECONDS"
 BUDGET_ENV: Final = "KAITOBUS_BENCHMARK_SECONDS"
@@ -64,7 +64,7 @@ async def keeping_benchmark(
             log.exception("the server cannot be measured")
             why = f"The server cannot be measured: {type(error).__name__}: {error}"[:500]
     if benchmark is None:
-        off: dict[str, object] = {"state": State.OFF, "message": why, "wish": "off", "result": None}
+        off: dict[str, object] = {"state": State.OFF, "message": why, "wish": "never", "result": None}
         app.add_api_route(PATH, lambda: off)
         yield
         return
@@ -131,7 +131,7 @@ def _processor() -> str:
 
 
 def _reader(file: Path) -> Callable[[], str]:
-    """A file that is not there wishes nothing in particular."""
+    """A file that is not there wishes nothing."""
 
     def read() -> str:
         try:

@@ -25,8 +25,8 @@ class Wish(NamedTuple):
 
 
 def read_wish(text: str) -> Wish:
-    """What a text wishes; nothing is `idle`. What cannot be read is `off`: nobody asked for load in so many words."""
+    """What a text wishes. Nothing, or what cannot be read, is `off`: nobody asked for load in so many words."""
     text = text.strip()
-    if text in ("", Kind.IDLE):
-        return Wish(Kind.IDLE, Kind.IDLE)
+    if text in (Kind.IDLE, Kind.OFF, ""):
+        return Wish(Kind(text or Kind.OFF), text)
     return Wish(Kind.NOW, text) if _NOW.fullmatch(text) else Wish(Kind.OFF, Kind.OFF)
