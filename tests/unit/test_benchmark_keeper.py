@@ -57,9 +57,11 @@ class Pod:
         return self.benchmark.state
 
     async def finish(self) -> None:
-        """Let what is measured come to its end."""
+        """Let what is measured come to its end, and be kept."""
+        task = self.benchmark._task
+        assert task is not None
         self.go.set()
-        await until(lambda: self.benchmark.state is not State.RUNNING)
+        await asyncio.wait_for(task, 10)
         self.go.clear()
 
     async def restart(self) -> State:

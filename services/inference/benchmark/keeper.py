@@ -122,7 +122,7 @@ class Benchmark:
         else:
             self.result, self._answered = result.model_copy(update={"asked": self._wish.text}), self._wish.text
             self._task = None  # who comes now breaks off nothing
-            log.info("benchmark: %s", _words(result), extra={"fields": {"benchmark": result.model_dump()}})
+            log.info("benchmark: %s", _words(result), extra={"fields": {"benchmark": self.result.model_dump()}})
             await asyncio.to_thread(self._cache.save, self.result)
         finally:
             if self._task is asyncio.current_task():
