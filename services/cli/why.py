@@ -133,7 +133,14 @@ def _passed(workspace: WorkspaceView) -> Explanation:
         text = "It is simulated: no machine and no model stand behind it, and it never answers."
         return _explanation(workspace, Verdict.SIMULATED, text, message=summary.message, since=since)
     where = f" It answers at {status.endpoint}." if status.endpoint else ""
-    return _explanation(workspace, Verdict.READY, f"All is well.{where}", since=since)
+    words = _benchmark_words(workspace)
+    return _explanation(workspace, Verdict.READY, f"All is well.{where}", since=since, words=words)
+
+
+def _benchmark_words(workspace: WorkspaceView) -> tuple[Words, ...]:
+    """How fast the server has found itself to be, or why that is not known (yet)."""
+    found = workspace.status.condition(ConditionType.BENCHMARK_COMPLETED)
+    return (Words(source="benchmark", text=found.message),) if found and found.message else ()
 
 
 def _summary_condition(workspace: WorkspaceView) -> StatusCondition | None:

@@ -14,7 +14,10 @@ from services.contracts.base import Contract
 
 
 class ConditionType(StrEnum):
-    """The steps of a workspace's way, in the order in which they are passed; the last four sum up the others."""
+    """The steps of a workspace's way, in the order in which they are passed; the last four sum up the others.
+
+    `BenchmarkCompleted` is no step: it tells of something that may happen later, and nothing waits for it.
+    """
 
     PLAN_READY = "PlanReady"
     NODE_CLAIM_READY = "NodeClaimReady"
@@ -24,6 +27,7 @@ class ConditionType(StrEnum):
     ADAPTERS_READY = "AdaptersReady"
     JOB_STARTED = "JobStarted"
     JOB_SUCCEEDED = "JobSucceeded"
+    BENCHMARK_COMPLETED = "BenchmarkCompleted"
     DELETING = "WorkspaceDeleting"
     WORKSPACE_READY = "WorkspaceReady"
     SUCCEEDED = "WorkspaceSucceeded"
@@ -106,6 +110,11 @@ class Reason(StrEnum):
     JOB_RUNNING = "TuningRunning"
     JOB_SUCCEEDED = "TuningSucceeded"
     MODEL_NOT_TUNABLE = "ModelNotTunable"
+    BENCHMARK_COMPLETED = "BenchmarkCompleted"
+    BENCHMARK_PENDING = "BenchmarkPending"
+    BENCHMARK_RUNNING = "BenchmarkRunning"
+    BENCHMARK_FAILED = "BenchmarkFailed"
+    BENCHMARK_OFF = "BenchmarkOff"
 
     SIMULATED = "Simulated"
     WORKSPACE_SUCCEEDED = "workspaceSucceeded"
@@ -126,6 +135,9 @@ WAITS: frozenset[str] = frozenset(
         Reason.ADAPTERS_LOADING,
         Reason.JOB_PENDING,
         Reason.JOB_RUNNING,
+        Reason.BENCHMARK_PENDING,
+        Reason.BENCHMARK_RUNNING,
+        Reason.BENCHMARK_OFF,
         Reason.DELETING,
     }
 )

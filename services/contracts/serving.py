@@ -1,4 +1,4 @@
-"""How a model is served, by annotations of the Workspace: one key, how many requests at once, where it compiles to."""
+"""How a model is served, by annotations: its key, requests at once, when it is measured, where it compiles to."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ ANNOTATION_API_KEY_SECRET = "kaito.sh/api-key-secret"
 ANNOTATION_MAX_REQUESTS = "kaito.sh/max-requests"
 ANNOTATION_COMPILE_CACHE = "kaito.sh/compile-cache"
 """`pvc://CLAIM` or `pvc://CLAIM/FOLDER`: keeps what the engine compiles, for all pods and nodes of the Workspace."""
+ANNOTATION_BENCHMARK = "kaito.sh/benchmark"
+ANNOTATION_DISABLE_BENCHMARK = "kaito.sh/disable-benchmark"
+"""KAITO's."""
 SECRET_KEY_API_KEY = "API_KEY"
 MOST_REQUESTS = 1_000_000
 
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 """A DNS-1123 subdomain, as names of secrets and claims are."""
 _FOLDER = re.compile(r"(\w[\w.-]{0,99}(/\w[\w.-]{0,99}){0,7})?", re.ASCII)
+_NOW = re.compile(r"now(-[A-Za-z0-9._-]{1,50})?")
+IDLE = "idle"
+OFF = "off"
 
 
 class BadServing(Exception):
@@ -33,11 +39,21 @@ class Claim(Contract):
 
 
 class Serving(Contract):
-    """Set by annotations. `max_requests` are running and waiting ones together; None leaves it to the server."""
+    """Set by annotations. `max_requests` are running and waiting ones together; None leaves it to the server.
+
+    `benchmark` is when the server is measured: `off`, `now`, or `now-` with a word that tells one request from the
+    next; None is once nobody uses it. It reaches the server while that runs.
+    """
 
     api_key_secret: str | None = None
     max_requests: int | None = Field(default=None, ge=1, le=MOST_REQUESTS)
     compile_cache: Claim | None = None
+    benchmark: str | None = None
+
+    @property
+    def benchmark_wish(self) -> str:
+        """The same in a word."""
+        return self.benchmark or IDLE
 
 
 def serving_of(annotations: Mapping[str, str]) -> Serving:
@@ -46,6 +62,7 @@ def serving_of(annotations: Mapping[str, str]) -> Serving:
         api_key_secret=_secret(annotations.get(ANNOTATION_API_KEY_SECRET)),
         max_requests=_requests(annotations.get(ANNOTATION_MAX_REQUESTS)),
         compile_cache=_claim(annotations.get(ANNOTATION_COMPILE_CACHE)),
+        benchmark=_benchmark(annotations),
     )
 
 
@@ -78,3 +95,19 @@ def _claim(text: str | None) -> Claim | None:
             f"PersistentVolumeClaim of this namespace that pods may write to; it is {text[:200]!r}."
         )
     return Claim(name=name, folder=folder)
+
+
+def _benchmark(annotations: Mapping[str, str]) -> str | None:
+    text = annotations.get(ANNOTATION_BENCHMARK)
+    disabled = annotations.get(ANNOTATION_DISABLE_BENCHMARK, "").lower() == "true"
+    if text not in (None, IDLE, OFF) and not _NOW.fullmatch(text or ""):
+        raise BadServing(
+            f"Annotation {ANNOTATION_BENCHMARK} must be off, idle, now, or now- with a word of letters and digits; it "
+            f"is {(text or '')[:100]!r}."
+        )
+    if disabled and text not in (None, OFF):
+        raise BadServing(
+            f"Annotation {ANNOTATION_BENCHMARK} says {text}, and {ANNOTATION_DISABLE_BENCHMARK} says not to measure: "
+            "remove one of the two."
+        )
+    return OFF if disabled else None if text == IDLE else text

@@ -29,7 +29,9 @@ class Setting(NamedTuple):
 
 
 QUIET = Setting(
-    "disable-access-log-for-endpoints", "/health,/metrics,/adapters", "They would hide all else in the log."
+    "disable-access-log-for-endpoints",
+    "/health,/metrics,/adapters,/kaitobus/benchmark",
+    "They would hide all else in the log.",
 )
 
 

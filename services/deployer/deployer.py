@@ -35,6 +35,7 @@ from services.contracts.subjects import ServiceName
 from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE
 from services.deployer.adapter_states import read_adapters, settled
 from services.deployer.adapters import config_map_name
+from services.deployer.benchmarks import Benchmarks
 from services.deployer.diagnose import diagnose
 from services.deployer.engine_memory import EngineMemories
 from services.deployer.last_words import last_words
@@ -90,6 +91,7 @@ class Deployer:
         self._local = local
         self._sight = sight
         self._jobs = jobs or TuningJobs(kube, local=local)
+        self._benchmarks = Benchmarks(kube, local=local)
         self._otlp_endpoint = otlp_endpoint
         self._applied: dict[Key, tuple[PlanState, float]] = {}
         self._workloads = asyncio.Semaphore(WORKLOADS_AT_ONCE)
@@ -124,7 +126,9 @@ class Deployer:
             self._applied.pop(state.key, None)
             return await self._deploy(state, last)
         again = await self._report(state, last)
-        return again or (Again(ADAPTERS_AGAIN) if state.plan.lora and state.plan.lora.adapters else None)
+        adapted = state.plan.lora and state.plan.lora.adapters
+        later = [after for after in (self._benchmarks.again(state), ADAPTERS_AGAIN if adapted else None) if after]
+        return again or (Again(min(later)) if later else None)
 
     async def _carry_out(self, state: PlanState) -> Again | None:
         last = await self._last_report(state.namespace, state.name)
@@ -228,8 +232,10 @@ class Deployer:
         memory = await self._memories.of(state, pods) if self._memories else None
         await hurry_list(self._kube, state, pods)
         adapters = await read_adapters(state, pods, local=self._local)
-        observed = Observed(pods=pods, crash_log=words, refusal=refusal, performance=memory, adapters=adapters)
-        await self._publish(to_report(state, observed), last)
+        benchmark = await self._benchmarks.of(state, pods, last.message)
+        found = Observed(pods=pods, crash_log=words, refusal=refusal, performance=memory)
+        found = found.model_copy(update={"adapters": adapters, "benchmark": benchmark})
+        await self._publish(to_report(state, found), last)
         if serving(state, pods) and not settled(state, adapters):
             return Again(ADAPTERS_SOON)
         if self._memories and self._memories.wants_more(state, pods):

@@ -11,6 +11,7 @@ from services.contracts.plan import Engine, Plan, PlannedModel
 from services.contracts.serving import SECRET_KEY_API_KEY
 from services.contracts.workspace import SECRET_KEY_HF_TOKEN
 from services.deployer.adapters import adapter_environment
+from services.deployer.benchmark_parts import benchmark_environment
 from services.deployer.command import NOT_TOLD, Setting
 from services.deployer.compiled import compiled_environment
 from services.deployer.serving import serving_environment
@@ -39,6 +40,7 @@ def variables(
         *_traces(otlp_endpoint),
         *adapter_environment(state.plan.lora, urls or {}),
         *compiled_environment(state.plan),
+        *benchmark_environment(engine),
     )
     found = {setting.name: setting for setting in ours}
     found |= {name: Setting(name, value, engine.reasons.get(name, NOT_TOLD)) for name, value in engine.env.items()}

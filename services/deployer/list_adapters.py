@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from services.chassis.kube import (
-    CONFIGMAPS,
-    PODS,
-    Conflict,
-    Forbidden,
-    Invalid,
-    KubeClient,
-    NotFound,
-    ObjectRef,
-    dig_str,
-)
+from services.chassis.kube import CONFIGMAPS, Invalid, KubeClient, ObjectRef, dig_str
 from services.contracts.messages import PlanState
 from services.contracts.workspace import LABEL_OWNER_UID
 from services.deployer.adapters import adapter_list, config_map_name, list_revision
+from services.deployer.annotate import annotate
 from services.deployer.manifests import adapters_config_map
 from services.deployer.pods import Pod
-
-log = logging.getLogger(__name__)
 
 ANNOTATION: Final = "kaito.sh/adapters-revision"
 """Of a pod: the list that it should have by now."""
@@ -61,13 +49,4 @@ async def hurry_list(kube: KubeClient, state: PlanState, pods: Sequence[Pod]) ->
     text = adapter_list(state)
     if text is None:
         return
-    revision = list_revision(text)
-    for pod in pods:
-        if pod.metadata.annotations.get(ANNOTATION) == revision or pod.metadata.deletion_timestamp:
-            continue
-        ref = ObjectRef(PODS, pod.metadata.name, state.namespace)
-        metadata = {"uid": pod.metadata.uid, "annotations": {ANNOTATION: revision}}
-        try:
-            await kube.merge_patch(ref, {"metadata": metadata})
-        except (Conflict, Forbidden, Invalid, NotFound) as error:
-            log.info("pod %s is not told of its adapters: %s", pod.metadata.name, error)
+    await annotate(kube, state.namespace, pods, ANNOTATION, list_revision(text))

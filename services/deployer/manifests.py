@@ -14,6 +14,7 @@ from services.contracts.workspace import (
     STORAGE_VERSION,
 )
 from services.deployer.adapters import FILE, adapter_list, adapter_parts, config_map_name
+from services.deployer.benchmark_parts import benchmark_parts
 from services.deployer.command import COMMANDS, PORT, arguments
 from services.deployer.compiled import compiled_parts
 from services.deployer.environment import environment, variables
@@ -197,6 +198,7 @@ def _inference_pod(state: PlanState, images: Images, otlp_endpoint: str | None) 
     parts = weights_parts(state.plan, images.inference, images.weights)
     parts = parts.and_also(adapter_parts(state.plan.lora, state.name))
     parts = parts.and_also(compiled_parts(state, images.compiled))
+    parts = parts.and_also(benchmark_parts(engine))
     return {
         **parts.spec,
         "terminationGracePeriodSeconds": GRACE_SECONDS,

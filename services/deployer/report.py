@@ -11,6 +11,7 @@ from services.contracts.performance import Performance
 from services.contracts.plan import Plan, Workload
 from services.contracts.subjects import ServiceName
 from services.deployer.adapter_states import AdapterStates, adapters_condition
+from services.deployer.benchmark import BenchmarkTold, benchmark_condition, benchmark_metrics
 from services.deployer.diagnose import Diagnosis, diagnose
 from services.deployer.phases import phases
 from services.deployer.pods import Pod
@@ -25,21 +26,32 @@ class Observed(Contract):
     refusal: str = ""
     performance: Performance | None = None
     adapters: AdapterStates | None = None
+    benchmark: BenchmarkTold | None = None
 
 
 def to_report(state: PlanState, observed: Observed) -> Report:
     """The report on a plan that is to be deployed."""
     ready = serving(state, observed.pods)
     diagnosis = None if ready else diagnose(observed.pods, state.plan.nodes, observed.refusal)
-    adapters = adapters_condition(state, observed.adapters, serving=ready)
+    beside = (
+        adapters_condition(state, observed.adapters, serving=ready),
+        benchmark_condition(state, observed.benchmark, serving=ready),
+    )
     return _report(
         state,
-        (_inference(state, diagnosis, observed.crash_log), *((adapters,) if adapters else ())),
+        (_inference(state, diagnosis, observed.crash_log), *(condition for condition in beside if condition)),
         pods=observed.pods,
         next_step=diagnosis.next_step if diagnosis else None,
         endpoint=endpoint(state) if ready and not state.plan.simulated else None,
-        performance=observed.performance if ready else None,
+        performance=_performance(observed) if ready else None,
     )
+
+
+def _performance(observed: Observed) -> Performance | None:
+    """What the engine measured of its memory, and of its speed."""
+    memory = observed.performance.metrics if observed.performance else {}
+    metrics = memory | benchmark_metrics(observed.benchmark)
+    return Performance(metrics=metrics) if metrics else None
 
 
 def tuning_report(state: PlanState, seen: TuningSeen) -> Report:

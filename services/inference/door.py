@@ -5,6 +5,9 @@ the engine nothing.
 """
 
 import asyncio
+import secrets
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 LIMIT_ENV = "KAITOBUS_MAX_REQUESTS"
@@ -36,7 +39,7 @@ GENERATES = frozenset(
     }
 )
 """Paths of vLLM and ours whose POST gives the engine work."""
-OPEN = frozenset({"/adapters", "/health", "/ping", "/metrics", "/kaitobus/memory"})
+OPEN = frozenset({"/adapters", "/health", "/ping", "/metrics", "/kaitobus/benchmark", "/kaitobus/memory"})
 """Paths that are read without a key, and while the server ends: probes, figures."""
 
 TURNED_AWAY_S = 5
@@ -57,14 +60,22 @@ class Refusal:
 
 
 class Door:
-    """Counts who is inside. `limit` is how many may be, running and waiting together."""
+    """Counts who is inside. `limit` is how many may be, running and waiting together.
 
-    def __init__(self, limit: int) -> None:
+    The server's own requests, which its benchmark sends, come with `mark`. They are not counted, and go before others.
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
         self.inside = 0
         self.ending = False
         self.empty = asyncio.Event()
         self.empty.set()
+        self.mark = secrets.token_hex(16)
+        self.somebody_came: Callable[[], None] | None = None
+        """Called before somebody is let in, and when the server ends: whoever makes own requests ends them."""
+        self._clock = clock
+        self._left_at = clock()
 
     def refusal(self, method: str, path: str) -> Refusal | None:
         """Return why a request is not let in; None if it is."""
@@ -79,16 +90,37 @@ class Door:
             return Refusal(429, "Too Many Requests", text, TURNED_AWAY_S)
         return None
 
+    def own_refusal(self) -> Refusal | None:
+        """Return why a request of the server's own is not let in: somebody else is here; None if it is."""
+        if self.ending or self.inside:
+            return Refusal(503, "Service Unavailable", "Somebody else is in this server.", ENDING_S, close=True)
+        return None
+
     def enter(self) -> None:
         """Count one who comes in."""
         self.inside += 1
         self.empty.clear()
+        self._call()
 
     def leave(self) -> None:
         """Count one who goes."""
         self.inside -= 1
+        self._left_at = self._clock()
         if not self.inside:
             self.empty.set()
+
+    def end(self) -> None:
+        """Let nobody in from now on."""
+        self.ending = True
+        self._call()
+
+    def quiet_s(self) -> float:
+        """Return for how many seconds nobody has been here; 0 while somebody is, or while the server ends."""
+        return 0.0 if self.inside or self.ending else self._clock() - self._left_at
+
+    def _call(self) -> None:
+        if self.somebody_came:
+            self.somebody_came()
 
 
 def generates(method: str, path: str) -> bool:

@@ -43,7 +43,7 @@ class Drain:
         if self._task is not None:
             self._hurry.set()
             return
-        self._door.ending = True
+        self._door.end()
         self._task = asyncio.create_task(self._wait())
 
     async def _wait(self) -> None:

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from services.inference.files import model_files
 from services.inference.flags import flag
@@ -83,21 +83,30 @@ class Front:
             self._loop.close()
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._answer, sock=self.sock.dup(), limit=LARGEST_HEAD, backlog=BACKLOG)
+        sock = self.sock.dup()  # what is closed is the copy only
+        sock.setblocking(False)
+        self._loop.add_reader(sock, self._take, sock)
         self._accepting.set()
         await self._stop.wait()
-        server.close()  # closes the copy of the socket only
-        await asyncio.sleep(0)  # connections accepted in this turn of the loop get their task in the next
+        self._loop.remove_reader(sock)
+        sock.close()
         self._ceased.set()
-        await asyncio.sleep(0)
         while self._busy:
             await asyncio.wait(self._busy)
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task:
+    def _take(self, sock: socket.socket) -> None:
+        """Accept one, who is answered from here on: asyncio's own server drops whom it accepts as it is closed."""
+        with suppress(OSError):  # gone again
+            task = self._loop.create_task(self._answer(sock.accept()[0]))
             self._busy.add(task)
             task.add_done_callback(self._busy.discard)
+
+    async def _answer(self, connection: socket.socket) -> None:
+        try:
+            reader, writer = await asyncio.open_connection(sock=connection, limit=LARGEST_HEAD)
+        except OSError:  # gone again
+            connection.close()
+            return
         try:
             async with asyncio.timeout(READ_S):
                 head = await reader.readuntil(b"\r\n\r\n")

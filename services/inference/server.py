@@ -24,6 +24,7 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 from services.inference import cards, gate
 from services.inference.adapters.serving import keeping_adapters
+from services.inference.benchmark.serving import keeping_benchmark
 from services.inference.cards import CARDS
 from services.inference.door import LIMIT_ENV, Door, limit_of
 from services.inference.drain import CUT_OFF_S, DEFAULT_GRACE_S, GRACE_ENV, Drain
@@ -31,7 +32,7 @@ from services.inference.front import Front
 from services.inference.gate import GATE
 from services.inference.logs import LOGGER
 from services.inference.measured import EXTENSION
-from services.inference.memory import measured, memory_router, set_gauges, set_start_gauges
+from services.inference.memory import Memory, measured, memory_router, set_gauges, set_start_gauges
 from services.inference.phases import Phases
 from services.inference.progress import ENGINE, FIRST_TOKEN
 from services.inference.routes import chat_router
@@ -57,9 +58,13 @@ async def serve(args: Namespace, phases: Phases, front: Front | None, ready: Cal
         with phases.phase(ENGINE):
             engine = await stack.enter_async_context(build_async_engine_client(args))
         with phases.phase(FIRST_TOKEN):
-            app, door = await _build(engine, args)
+            memory = await measured(engine)
+            keys = [key for key in (args.api_key or [envs.VLLM_API_KEY]) if key]
+            app, door = await _build(engine, args, memory, keys)
             await _first_token(app)
         await stack.enter_async_context(keeping_adapters(app, args))
+        asked = (engine.vllm_config, memory.get("kv_tokens"), door, keys, front.sock if front else None)
+        await stack.enter_async_context(keeping_benchmark(app, args, *asked))
         ready()
         set_start_gauges(phases.times(), REGISTRY)
         log.info("serving on %s", address)
@@ -101,20 +106,18 @@ def _closer(app: FastAPI) -> Callable[[], None]:
     return close
 
 
-async def _build(engine: EngineClient, args: Namespace) -> tuple[FastAPI, Door]:
+async def _build(engine: EngineClient, args: Namespace, memory: Memory, keys: Sequence[str]) -> tuple[FastAPI, Door]:
     """Build the app: vLLM's routes and ours, and before them who may come in."""
     tasks = await engine.get_supported_tasks()
     args.middleware = [*args.middleware, CARDS, GATE]  # the last is the outermost
     app = build_app(args, tasks, engine.model_config)
     app.include_router(chat_router())
-    memory = await measured(engine)
     app.include_router(memory_router(memory))
     set_gauges(memory, REGISTRY)
     config = engine.vllm_config
     at_once = config.scheduler_config.max_num_seqs * config.parallel_config.data_parallel_size
     door = Door(limit_of(os.environ.get(LIMIT_ENV), at_once))
     setattr(app.state, cards.STATE, cards.about_model(args.revision, os.environ))
-    keys = [key for key in (args.api_key or [envs.VLLM_API_KEY]) if key]
     setattr(app.state, gate.STATE, gate.entrance(door, keys))
     await init_app_state(engine, app.state, args, tasks)
     return app, door

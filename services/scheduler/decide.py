@@ -18,6 +18,12 @@ from services.contracts.messages import Report, WorkspaceState
 from services.contracts.model_source import BadSource
 from services.contracts.offers import Offers
 from services.contracts.plan import Plan, SetAside, Workload
+from services.contracts.serving import (
+    ANNOTATION_BENCHMARK,
+    ANNOTATION_DISABLE_BENCHMARK,
+    BadServing,
+    serving_of,
+)
 from services.contracts.subjects import ServiceName
 from services.scheduler.catalog import Catalogue
 from services.scheduler.choose import others
@@ -32,6 +38,8 @@ SET_ASIDE_FOR: Final = timedelta(minutes=10)
 LIVE_FOR: Final = timedelta(seconds=90)
 """A provider that has not renewed its offers for so long is not there."""
 WAIT_FOR_OFFERS: Final = 5.0
+HOT: Final = frozenset({ANNOTATION_BENCHMARK, ANNOTATION_DISABLE_BENCHMARK})
+"""Annotations that change nothing of nodes and engine."""
 SOONEST: Final = 0.5
 """Seconds that pass at least before a workspace is looked at again."""
 
@@ -85,8 +93,11 @@ def stands(state: WorkspaceState, plan: Plan | None, reports: Sequence[Report]) 
 
 
 def digest(state: WorkspaceState) -> str:
-    """A digest of what a plan depends on. The message's version, a plan of before and adapters are not part of it."""
-    relevant = {key: value for key, value in state.annotations.items() if "kaito.sh/" in key}
+    """A digest of what a plan depends on. The message's version, a plan of before and adapters are not part of it.
+
+    Nor is the wish for a benchmark, which a running server is told.
+    """
+    relevant = {key: value for key, value in state.annotations.items() if "kaito.sh/" in key and key not in HOT}
     spec = without_adapters(state.spec)
     text = [spec.digest(), *(f"{k}={v}" for part in (relevant, state.configs) for k, v in sorted(part.items()))]
     return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
@@ -132,10 +143,14 @@ def _follow(previous: Plan | None, plan: Plan) -> Plan:
 
 
 def _kept(plan: Plan, state: WorkspaceState, now: datetime) -> Decision:
-    """The plan of before, with the adapters of now. It goes on as it was where they cannot be planned."""
+    """The plan of before, with the adapters and the wish for a benchmark of now. It goes on as it was where they cannot
+    be read.
+    """
     try:
-        wanted = with_adapters(plan, state)
-    except BadSource as error:
+        benchmark = serving_of(state.annotations).benchmark
+        serving = plan.serving.model_copy(update={"benchmark": benchmark})
+        wanted = with_adapters(plan, state).model_copy(update={"serving": serving})
+    except (BadServing, BadSource) as error:
         return _refused(Refusal(reason=Reason.INVALID_SPEC, message=str(error)), plan, (), now)
     return _planned(plan if wanted == plan else _follow(plan, wanted))
 

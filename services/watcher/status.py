@@ -54,9 +54,10 @@ def next_status(workspace: Workspace, seen: Seen, now: datetime) -> WorkspaceSta
     steps = _steps(workspace, plan, reports, seen.problem, now)
     summary = _summary(workspace, plan, steps)
     as_of = _as_of(steps, meta.generation)
-    conditions = _dated(old.conditions, [*steps, *(_stamped(c, as_of, now) for c in summary)])
     provisioner = _of(reports, ServiceName.PROVISIONER)
     deployer = _of(reports, ServiceName.DEPLOYER)
+    beside = _beside(old, deployer, plan, now)
+    conditions = _dated(old.conditions, [*steps, *beside, *(_stamped(c, as_of, now) for c in summary)])
     simulated = bool(plan and plan.simulated)
     return old.model_copy(
         update={
@@ -240,6 +241,18 @@ def _performance(old: WorkspaceStatus, deployer: Report | None, plan: Plan | Non
         return deployer.performance
     same = old.plan is not None and plan is not None and old.plan.revision == plan.revision
     return old.performance if same else None
+
+
+def _beside(
+    old: WorkspaceStatus, deployer: Report | None, plan: Plan | None, now: datetime
+) -> tuple[StatusCondition, ...]:
+    """What is told besides the steps, under the present plan: how far the benchmark is."""
+    for condition in deployer.conditions if deployer else ():
+        if condition.type is ConditionType.BENCHMARK_COMPLETED and deployer:
+            return (_stamped(condition, deployer.generation, now),)
+    before = old.condition(ConditionType.BENCHMARK_COMPLETED)
+    same = old.plan is not None and plan is not None and old.plan.revision == plan.revision
+    return (before,) if before and same else ()
 
 
 def _instance(workspace: Workspace, plan: Plan | None) -> str | None:

@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import random
-import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -22,38 +20,11 @@ from dataclasses import asdict, dataclass
 
 from openai import AsyncOpenAI, OpenAIError
 
+from services.inference.benchmark.figures import Load, Sample, Summary, summarize
+
 TOKENS = range(1_000, 20_000)
 """Tokens that prompts are made of: every model has so many, and the first ones are often marks of its own."""
 LIMIT_S = 600.0
-
-
-@dataclass(frozen=True)
-class Load:
-    """What to send. Lengths in tokens."""
-
-    concurrency: int
-    requests: int
-    prompt_tokens: int
-    output_tokens: int
-    seed: int = 0
-
-    def divided(self, processes: int) -> list[Load]:
-        """Return the load as one for each of some processes: as many at once, and as many requests, in all."""
-        count = max(1, min(processes, self.concurrency))
-        return [
-            Load(
-                concurrency=_share(self.concurrency, count, at),
-                requests=_share(self.requests, count, at),
-                prompt_tokens=self.prompt_tokens,
-                output_tokens=self.output_tokens,
-                seed=self.seed * count + at,
-            )
-            for at in range(count)
-        ]
-
-
-def _share(whole: int, count: int, at: int) -> int:
-    return whole * (at + 1) // count - whole * at // count
 
 
 @dataclass(frozen=True)
@@ -67,69 +38,6 @@ class Server:
     def client(self) -> AsyncOpenAI:
         """A client that waits long, and asks nothing twice."""
         return AsyncOpenAI(base_url=self.url, api_key=self.api_key, timeout=LIMIT_S, max_retries=0)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One answered request: seconds from the same clock, and the tokens of its answer.
-
-    The clock is one of the machine, so samples of several processes can be put together.
-    """
-
-    start: float
-    first: float
-    end: float
-    tokens: int
-
-    @property
-    def first_token_s(self) -> float:
-        """From the request to its first token."""
-        return self.first - self.start
-
-    @property
-    def each_token_s(self) -> float:
-        """From one token to the next, on average over the answer."""
-        return (self.end - self.first) / max(1, self.tokens - 1)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What came of a load. Seconds; tokens are those of answers."""
-
-    concurrency: int
-    answered: int
-    failed: int
-    tokens: int
-    seconds: float
-    tokens_per_second: float
-    first_token_median: float
-    first_token_p99: float
-    each_token_median: float
-    each_token_p99: float
-
-
-def summarize(load: Load, samples: Sequence[Sample], failed: int) -> Summary:
-    """The figures of some answers; zeros where there is none."""
-    seconds = max((s.end for s in samples), default=0.0) - min((s.start for s in samples), default=0.0)
-    tokens = sum(s.tokens for s in samples)
-    first, each = [s.first_token_s for s in samples], [s.each_token_s for s in samples]
-    return Summary(
-        concurrency=load.concurrency,
-        answered=len(samples),
-        failed=failed,
-        tokens=tokens,
-        seconds=seconds,
-        tokens_per_second=tokens / seconds if seconds else 0.0,
-        first_token_median=statistics.median(first) if first else 0.0,
-        first_token_p99=p99(first),
-        each_token_median=statistics.median(each) if each else 0.0,
-        each_token_p99=p99(each),
-    )
-
-
-def p99(values: Sequence[float]) -> float:
-    """The value that 99 of 100 do not exceed (nearest rank); of fewer than 100 values the largest."""
-    return sorted(values)[math.ceil(0.99 * len(values)) - 1] if values else 0.0
 
 
 def measure(server: Server, load: Load, processes: int = 1) -> Summary:
@@ -173,7 +81,7 @@ async def send(server: Server, load: Load) -> tuple[list[Sample], int]:
 async def ask(client: AsyncOpenAI, model: str, prompt: list[int], tokens: int) -> Sample:
     """One request, as a stream. Raises OpenAIError."""
     start = time.perf_counter()
-    first, counted, pieces = 0.0, 0, 0
+    first, counted, prompted, pieces = 0.0, 0, 0, 0
     stream = await client.completions.create(
         model=model, prompt=prompt, max_tokens=tokens, temperature=0, stream=True,
         stream_options={"include_usage": True}, extra_body={"ignore_eos": True, "min_tokens": tokens},
@@ -183,9 +91,9 @@ async def ask(client: AsyncOpenAI, model: str, prompt: list[int], tokens: int) -
             first = first or time.perf_counter()
             pieces += 1
         if chunk.usage:
-            counted = chunk.usage.completion_tokens
+            counted, prompted = chunk.usage.completion_tokens, chunk.usage.prompt_tokens
     end = time.perf_counter()
-    return Sample(start, first or end, end, counted or pieces)
+    return Sample(start, first or end, end, counted or pieces, prompted or len(prompt))
 
 
 def table(found: Sequence[Summary]) -> str:

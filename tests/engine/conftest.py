@@ -46,6 +46,11 @@ class Server:
     told: list[tuple[int, str]] = field(default_factory=list)
     """What `/health` said until it was ready: status and body."""
 
+    @property
+    def folder(self) -> Path:
+        """Where it reads when it is to measure itself, and keeps what it measured."""
+        return self.log.parent
+
 
 @dataclass(frozen=True)
 class OtlpSink:
@@ -85,11 +90,9 @@ def otlp() -> Iterator[OtlpSink]:
 
 
 @pytest.fixture(scope="session")
-def server(
-    engine: EngineEnv, model: Path, otlp: OtlpSink, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    log = tmp_path_factory.mktemp("engine") / "server.log"
-    environment = {
+def environment(model: Path, otlp: OtlpSink) -> dict[str, str]:
+    """What the server is told in its environment."""
+    return {
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "KAITOBUS_MODEL_DIR": str(model.parent),
         "TRACEPARENT": f"00-{TRACE_ID}-{PARENT_SPAN_ID}-01",
@@ -97,7 +100,15 @@ def server(
         "KAITOBUS_MAX_REQUESTS": str(MAX_REQUESTS),
         "KAITOBUS_MODEL_REVISION": REVISION,
         "KAITOBUS_WORKSPACE": "default/smollm2",
+        "KAITOBUS_BENCHMARK_SECONDS": "30",
     }
+
+
+@pytest.fixture(scope="session")
+def server(
+    engine: EngineEnv, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("engine") / "server.log"
     with started(engine, [*FLAGS, *CPU_FLAGS], environment, log) as running:
         yield running
 
@@ -107,6 +118,10 @@ def started(engine: EngineEnv, flags: list[str], environment: dict[str, str], lo
     """Run `kaitobus-inference` on a free port of 127.0.0.1 until the block ends."""
     port = free_port()
     command = [str(engine.bin / "kaitobus-inference"), *flags, "--host", "127.0.0.1", "--port", str(port)]
+    wish, kept = log.with_name("benchmark"), log.with_name("kept")
+    if not wish.exists():
+        wish.write_text("off")
+    environment = {"KAITOBUS_BENCHMARK": str(wish), "KAITOBUS_BENCHMARK_DIR": str(kept), **environment}
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=os.environ | environment, stdout=output, stderr=subprocess.STDOUT)
     running = Server(f"http://127.0.0.1:{port}", process, log)

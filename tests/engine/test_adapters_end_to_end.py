@@ -15,7 +15,7 @@ import pytest
 
 from deploy.local.engine import ensure_engine, ensure_model
 from services.chassis.kube import JsonObject, dig_dict, dig_dicts, dig_str
-from services.contracts.serving import ANNOTATION_API_KEY_SECRET, SECRET_KEY_API_KEY
+from services.contracts.serving import ANNOTATION_API_KEY_SECRET, ANNOTATION_BENCHMARK, SECRET_KEY_API_KEY
 from services.inference.oci.client import Registry
 from services.inference.oci.credentials import Credentials
 from services.inference.oci.names import Kind
@@ -118,7 +118,8 @@ def tuned(machine: Machine, registry: str, data: str) -> JsonObject:
 
 
 def apply_workspace(machine: Machine, name: str, **spec: JsonObject) -> None:
-    metadata = {"name": name, "annotations": {ANNOTATION_API_KEY_SECRET: "key"} if "inference" in spec else {}}
+    annotations = {ANNOTATION_API_KEY_SECRET: "key", ANNOTATION_BENCHMARK: "off"} if "inference" in spec else {}
+    metadata = {"name": name, "annotations": annotations}
     where = {"labelSelector": {"matchLabels": {"apps": name}}}
     kind = {"apiVersion": "kaito.sh/v1beta1", "kind": "Workspace"}
     machine.run(

@@ -78,6 +78,17 @@ def test_the_status_tells_what_the_engine_measured_beside_what_was_planned(machi
     assert dig_str(metrics(), "kvCacheMemory", "value") == "1.00"
 
 
+def test_the_running_server_is_told_not_to_measure_itself_and_says_so_in_the_status(machine: Machine) -> None:
+    machine.run("kubectl", "annotate", "workspace", "smollm2", "kaito.sh/benchmark=off")
+
+    def told() -> str:
+        conditions = dig_dicts(machine.get("workspace", "smollm2"), "status", "conditions")
+        found = [c for c in conditions if c["type"] == "BenchmarkCompleted" and c["reason"] == "BenchmarkOff"]
+        return dig_str(found[0], "message") if found else ""
+
+    until(lambda: "says off" in told(), 60, "the word of the server")
+
+
 def ask(client: openai.OpenAI) -> str:
     answer = client.chat.completions.create(
         model="smollm2-135m-instruct",

@@ -59,7 +59,7 @@ def workspace(image: str, secrets: list[str]) -> str:
         {
             "apiVersion": "kaito.sh/v1beta1",
             "kind": "Workspace",
-            "metadata": {"name": NAME},
+            "metadata": {"name": NAME, "annotations": {"kaito.sh/benchmark": "off"}},
             "resource": {"labelSelector": {"matchLabels": {"apps": NAME}}},
             "inference": {"preset": preset},
         }

@@ -16,8 +16,11 @@ from openai.types.chat import ChatCompletionUserMessageParam
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from deploy.local.engine import EngineEnv
 from tests.engine.conftest import (
     API_KEY,
+    CPU_FLAGS,
+    FLAGS,
     MAX_REQUESTS,
     PARENT_SPAN_ID,
     REVISION,
@@ -26,6 +29,7 @@ from tests.engine.conftest import (
     OtlpSink,
     Server,
     health,
+    started,
 )
 
 pytestmark = pytest.mark.timeout(900)
@@ -217,6 +221,49 @@ def long_stream(client: OpenAI, tokens: int) -> Stream[Completion]:
     return stream
 
 
+def benchmark(server: Server) -> dict[str, object]:
+    with urllib.request.urlopen(f"{server.url}/kaitobus/benchmark", timeout=10) as reply:
+        found: dict[str, object] = json.load(reply)
+    return found
+
+
+def until_benchmark(server: Server, *states: str, within_s: float = 90) -> dict[str, object]:
+    deadline = time.monotonic() + within_s
+    while (found := benchmark(server))["state"] not in states:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    return found
+
+
+def test_nobody_is_measured_who_does_not_want_it(server: Server) -> None:
+    found = benchmark(server)
+    assert (found["state"], found["result"]) == ("off", None)
+    assert "says off" in str(found["message"])
+
+
+def test_on_request_it_measures_itself_and_a_users_request_goes_before(server: Server, client: OpenAI) -> None:
+    (server.folder / "benchmark").write_text("now")
+    until_benchmark(server, "running")
+    long_stream(client, 5).close()
+    found = until_benchmark(server, "waiting", within_s=1)
+    assert "A request came while the server was measured" in str(found["message"])
+    found = until_benchmark(server, "done", "failed")
+    result = found["result"]
+    assert isinstance(result, dict), found
+    assert result["key"]["engine"].startswith("vllm ")
+    assert (result["key"]["revision"], result["asked"]) == (REVISION, "now")
+    assert API_KEY not in json.dumps(found)
+    peak = result["peak"]
+    assert peak["tokens_per_minute"] == pytest.approx(5 * peak["output_tokens_per_minute"], rel=0.01)  # 128 and 32
+    assert 0 < peak["first_token_ms"]["p50"] <= peak["first_token_ms"]["p99"]
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as reply:
+        metrics = reply.read().decode()
+    assert f'kaitobus_benchmark_peak_tokens_per_minute{{tokens="all"}} {peak["tokens_per_minute"]}' in metrics
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    (told,) = [line for line in lines if line["message"].startswith("benchmark: ")]
+    assert told["benchmark"]["peak"] == peak
+
+
 def test_sigterm_lets_a_running_stream_finish_then_ends_without_leaving_children(
     server: Server, client: OpenAI
 ) -> None:
@@ -236,6 +283,18 @@ def test_sigterm_lets_a_running_stream_finish_then_ends_without_leaving_children
     assert reasons[-1] == "length"
     assert server.process.wait(timeout=60) == 0
     wait_until_gone(children)
+
+
+def test_the_same_server_started_again_knows_what_it_has_measured(
+    server: Server, engine: EngineEnv, environment: dict[str, str]
+) -> None:
+    """Runs after the one above, whose server has ended."""
+    (before,) = (server.folder / "kept").iterdir()
+    (server.folder / "benchmark").write_text("idle")
+    with started(engine, [*FLAGS, *CPU_FLAGS], environment, server.folder / "again.log") as again:
+        found = until_benchmark(again, "done")
+        assert found["result"] == json.loads(before.read_text())
+        assert "is known" in again.log.read_text()
 
 
 def until_ending(server: Server) -> None:

@@ -23,11 +23,13 @@ REACHED = {
     Reason.WORKSPACE_SUCCEEDED,
 }
 """Reasons of steps that have been passed."""
+BESIDE = {reason for reason in Reason if reason.startswith("Benchmark")}
+"""Reasons of what is no step."""
 
 PLANNED = condition(ConditionType.PLAN_READY, True, Reason.PLANNED)
 
 
-@pytest.mark.parametrize("reason", sorted(set(Reason) - REACHED))
+@pytest.mark.parametrize("reason", sorted(set(Reason) - REACHED - BESIDE))
 def test_every_reason_of_a_step_that_is_not_passed_says_what_happens_next(reason: Reason) -> None:
     found = explain(view(condition(ConditionType.INFERENCE_READY, False, reason, "the message")))
 
@@ -142,6 +144,14 @@ def test_a_ready_workspace_is_said_to_be_well_with_its_endpoint_and_warnings() -
     assert found.summary == "All is well. It answers at http://phi.default."
     assert found.warnings == ("The context was cut to 2048.",)
     assert found.next_step == ""
+
+
+def test_a_ready_workspace_tells_how_its_benchmark_stands_and_is_well_whatever_that_says() -> None:
+    ready = condition(ConditionType.WORKSPACE_READY, True, Reason.WORKSPACE_SUCCEEDED)
+    failed = condition(ConditionType.BENCHMARK_COMPLETED, False, Reason.BENCHMARK_FAILED, "It could not be measured.")
+    found = explain(view(PLANNED, failed, ready))
+    assert (found.verdict, found.step) == (Verdict.READY, None)
+    assert found.words == (Words(source="benchmark", text="It could not be measured."),)
 
 
 def test_a_simulated_workspace_is_never_said_to_answer() -> None:

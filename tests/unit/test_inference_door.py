@@ -107,6 +107,42 @@ async def test_a_server_that_ends_refuses_the_new_and_finishes_the_running() -> 
     await asyncio.wait_for(closed.wait(), 5)
 
 
+async def test_the_servers_own_requests_are_not_counted_and_go_before_others() -> None:
+    model, door = Model(), Door(1)
+    app, called = gate(model, door, "key"), asyncio.Event()
+    door.somebody_came = called.set
+    own = {"authorization": "Bearer key", "x_kaitobus_benchmark": door.mark}
+    assert (await ask(app, "POST", COMPLETIONS, x_kaitobus_benchmark=door.mark))[0] == 401  # the key is asked for
+    tasks = [asyncio.create_task(ask(app, "POST", COMPLETIONS, **own)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert (len(model.asked), door.inside, called.is_set()) == (3, 0, False)
+    somebody = asyncio.create_task(ask(app, "POST", COMPLETIONS, authorization="Bearer key"))
+    await asyncio.sleep(0)
+    assert (door.inside, called.is_set()) == (1, True)
+    assert (await ask(app, "POST", COMPLETIONS, **own))[0] == 503
+    stranger = {"authorization": "Bearer key", "x_kaitobus_benchmark": "guessed"}
+    assert (await ask(app, "POST", COMPLETIONS, **stranger))[0] == 429  # a mark that is not ours is nothing
+    model.go.set()
+    assert [status for status, _, _ in await asyncio.gather(*tasks, somebody)] == [200] * 4
+
+
+def test_a_server_is_quiet_since_the_last_one_left() -> None:
+    now = 10.0
+    door = Door(9, lambda: now)
+    now = 15.0
+    assert door.quiet_s() == 5
+    door.enter()
+    door.enter()
+    door.leave()
+    assert door.quiet_s() == 0
+    now = 20.0
+    door.leave()
+    now = 27.0
+    assert door.quiet_s() == 7
+    door.end()
+    assert door.quiet_s() == 0
+
+
 async def test_who_takes_longer_than_the_grace_is_cut_off() -> None:
     door, closed = Door(9), asyncio.Event()
     door.enter()

@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,23 @@ def test_who_comes_after_the_front_waits_for_the_next_server(front: Front) -> No
         with accepted:
             accepted.settimeout(5)
             assert accepted.recv(100).startswith(b"GET /health")
+
+
+def test_who_is_accepted_in_the_moment_in_which_the_front_ceases_is_answered(front: Front) -> None:
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        go.wait(10)
+
+    front._loop.call_soon_threadsafe(hold)
+    assert held.wait(10)
+    with socket.create_connection(front.sock.getsockname(), timeout=10) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\n\r\n")
+        front._loop.call_soon_threadsafe(front._stop.set)  # the front finds both when it goes on
+        go.set()
+        front.stop()
+        assert client.recv(100).startswith(b"HTTP/1.1 503")
 
 
 def test_a_head_request_has_no_body() -> None:

@@ -17,6 +17,8 @@ from tests.unit.samples import plan, plan_state, workspace
 KEY = "kaito.sh/api-key-secret"
 MOST = "kaito.sh/max-requests"
 KEPT = "kaito.sh/compile-cache"
+BENCHMARK = "kaito.sh/benchmark"
+KAITOS = "kaito.sh/disable-benchmark"
 
 
 def environment(serving: Serving, **values: str) -> list[dict[str, object]]:
@@ -62,7 +64,8 @@ def test_a_plan_of_another_revision_does_not_change_the_pod() -> None:
     [(KEY, ""), (KEY, "../secrets"), (KEY, "Big"), (KEY, "x" * 254),
      (MOST, "0"), (MOST, "many"), (MOST, "1.5"), (MOST, "²"),
      (KEPT, "claim"), (KEPT, "pvc://"), (KEPT, "pvc:///etc"), (KEPT, "pvc://c/../d"), (KEPT, "pvc://c//d"),
-     (KEPT, "pvc://c/."), (KEPT, "node:///tmp")],
+     (KEPT, "pvc://c/."), (KEPT, "node:///tmp"),
+     (BENCHMARK, ""), (BENCHMARK, "yes"), (BENCHMARK, "now-"), (BENCHMARK, "now-a b"), (BENCHMARK, "now\n")],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused_by_name(annotation: str, text: str) -> None:
     problem = find_problem(workspace(annotations={annotation: text}))
@@ -72,8 +75,30 @@ def test_what_cannot_be_read_is_refused_by_name(annotation: str, text: str) -> N
 
 @given(st.text(max_size=300), st.text(max_size=12))
 def test_any_annotation_is_read_or_refused(name: str, number: str) -> None:
-    for said in ({KEY: name}, {MOST: number}, {KEPT: name}, {KEPT: f"pvc://c/{name}"}):
+    for said in (
+        {KEY: name},
+        {MOST: number},
+        {KEPT: name},
+        {KEPT: f"pvc://c/{name}"},
+        {BENCHMARK: name},
+        {BENCHMARK: f"now-{number}"},
+    ):
         try:
             serving_of(said)
         except BadServing as error:
             assert next(iter(said)) in str(error)  # noqa: PT017 - both ways are right
+
+
+@pytest.mark.parametrize(
+    ("said", "wish"),
+    [({}, None), ({BENCHMARK: "idle"}, None), ({BENCHMARK: "off"}, "off"), ({BENCHMARK: "now-2"}, "now-2"),
+     ({KAITOS: "true"}, "off"), ({KAITOS: "True", BENCHMARK: "off"}, "off"), ({KAITOS: "false"}, None)],
+)  # fmt: skip
+def test_when_it_is_measured_may_be_said_in_kaitos_way_too(said: dict[str, str], wish: str | None) -> None:
+    assert serving_of(said).benchmark == wish
+
+
+def test_two_annotations_that_say_the_opposite_are_refused_by_name() -> None:
+    problem = find_problem(workspace(annotations={BENCHMARK: "now", KAITOS: "true"}))
+    assert problem is not None
+    assert f"{BENCHMARK} says now, and {KAITOS} says not to measure" in problem.message
