@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.local.engine.class_bases import Flags, Source
+from deploy.local.engine.class_bases import Flags, Source, find_source
 
 MODULES = {
     "e.faces": "class Takes(Protocol):\n    takes: ClassVar[Literal[True]] = True\n",
@@ -41,3 +41,11 @@ def find(module: str) -> Source:
 )
 def test_a_flag_is_found_wherever_a_class_has_it_from(module: str, name: str, expected: bool | None) -> None:
     assert Flags("takes", "e", find).of(module, name) is expected
+
+
+def test_a_source_is_found_without_importing_what_is_around_it() -> None:
+    package, module = find_source("tests.unit"), find_source("tests.unit.test_class_bases")
+    assert package.package == module.package == "tests.unit"
+    assert "without_importing" in module.text
+    with pytest.raises(OSError, match="no_such"):
+        find_source("tests.no_such")

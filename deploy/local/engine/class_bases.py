@@ -28,12 +28,18 @@ class Parsed(NamedTuple):
 
 
 def find_source(module: str) -> Source:
-    """The source of a module that is installed. Raises ImportError and OSError."""
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ImportError(f"{module} has no source")
-    package = module if spec.submodule_search_locations is not None else module.rpartition(".")[0]
-    return Source(Path(spec.origin).read_text(encoding="utf-8"), package)
+    """The source of a module that is installed. Raises ImportError and OSError.
+
+    Only the outermost package is looked for: to find a module within it, Python would import what is around it.
+    """
+    root, *parts = module.split(".")
+    spec = find_spec(root)
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError(f"there is no package {root}")
+    path = Path(spec.submodule_search_locations[0], *parts)
+    if path.is_dir():
+        return Source((path / "__init__.py").read_text(encoding="utf-8"), module)
+    return Source(path.with_suffix(".py").read_text(encoding="utf-8"), module.rpartition(".")[0])
 
 
 class Flags:
