@@ -119,7 +119,11 @@ def _settle_memory() -> None:
 
 async def _run(name: str, settings: Settings, wire: Callable[[Service], Awaitable[None]]) -> None:
     service = Service(name, settings)
-    await wire(service)
+    try:
+        await wire(service)
+    except BaseException:
+        await service.resources.aclose()
+        raise
     _settle_memory()
     main = asyncio.create_task(service.run())
     loop = asyncio.get_running_loop()

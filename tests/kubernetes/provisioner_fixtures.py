@@ -60,12 +60,13 @@ class World:
         chosen = ProvisionerSettings.model_validate(own | settings)
         service = Service("provisioner", chosen)
         others = asyncio.all_tasks()
-        await wire(service, chosen)
-        asyncio.create_task(service.run())  # noqa: RUF006 - held by all_tasks until it is cut off below
         try:
+            await wire(service, chosen)
+            asyncio.create_task(service.run())  # noqa: RUF006 - held by all_tasks until it is cut off below
             yield service
         finally:
             await _cut_off(asyncio.all_tasks() - others)
+            await service.resources.aclose()  # a process that is gone leaves no sockets open
 
     async def report(self, provider: str = "fake") -> Report | None:
         return await self.bus.newest(Report, report(ServiceName.PROVISIONER, "default", self.name, provider))

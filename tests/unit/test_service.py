@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from deploy.local.ports import free_port
-from services.chassis.service import Service
+from services.chassis.service import Service, run
 from services.chassis.settings import Settings
 
 
@@ -32,3 +32,16 @@ async def test_what_a_service_holds_is_closed_though_it_is_told_to_end_twice(mon
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert closed.is_set()
+
+
+def test_what_a_service_holds_is_closed_though_it_cannot_be_wired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.chassis.service.setup_logs", lambda _: None)  # other tests have logs of their own
+    closed: list[bool] = []
+
+    async def wire(service: Service) -> None:
+        service.resources.callback(closed.append, True)
+        raise ValueError("no such provider")
+
+    with pytest.raises(ValueError, match="no such provider"):
+        run("provisioner", Settings(nats_url="nats://127.0.0.1:9", http_port=free_port()), wire)
+    assert closed == [True]
