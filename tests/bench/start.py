@@ -4,7 +4,8 @@
 is an empty folder) and then warm (with what the cold start left there); who begins changes from round to round. The
 clock starts before the process is made and stops when a request for one token is answered. CPU seconds are those of all
 its processes up to there: other work on the machine changes them least. With `--keep` samples are added to a file, and
-the table is of all that are in it, so that a busy machine can be measured in small portions, as by `--state warm`.
+the table is of all that are in it, so that a busy machine can be measured in small portions, as by `--state warm`;
+`--together` starts both at once, so that other work slows both alike.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 from deploy.local.engine import EngineEnv, ensure_engine, ensure_model
@@ -70,23 +73,27 @@ class Bench:
     engine: EngineEnv
     flags: tuple[str, ...]
     folder: Path
+    caches: Path
+    """Each program has a cache of its own there."""
 
     def command(self, program: str, port: int) -> list[str]:
         """The command line of either."""
         model, own = str(ensure_model(_say)), ["--served-model-name", NAME, "--host", "127.0.0.1", "--port", str(port)]
+        if program == OURS:
+            return [str(self.engine.bin / "kaitobus-inference"), "--model", model, *own, *self.flags]
         script = self.folder / "vllm"
         script.write_text(BARE_SCRIPT)
-        first = [str(self.engine.python), str(script), "serve", model]
-        if program == OURS:
-            first = [str(self.engine.bin / "kaitobus-inference"), "--model", model]
-        return [*first, *own, *self.flags]
+        return [str(self.engine.python), str(script), "serve", model, *own, *self.flags]
 
-    def start(self, program: str, cache: Path, state: str, number: int) -> Sample:
+    def start(self, program: str, state: str, number: int) -> Sample:
         """Start it, ask it for a token, end it. Raises RuntimeError with the end of its log if none comes."""
-        port = free_port()
+        _say(f"round {number}: {program}, {state} ...")
+        port, name = free_port(), program.replace(" ", "-")
+        cache, log = self.caches / name, self.folder / f"{name}.log"
+        if state == "cold":
+            shutil.rmtree(cache, ignore_errors=True)
         settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
         environment = {**os.environ, **settings, "VLLM_CACHE_ROOT": str(cache)}
-        log = self.folder / "log"
         began = time.perf_counter()
         with (
             log.open("wb") as out,
@@ -141,16 +148,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def measure(bench: Bench, rounds: Iterable[int], states: Sequence[str], caches: Path) -> Iterable[Sample]:
-    """Yield the samples of the rounds. Each program has a cache of its own in the folder."""
+def measure(bench: Bench, rounds: Iterable[int], states: Sequence[str], at_once: int) -> Iterable[Sample]:
+    """Yield the samples of the rounds, of which so many are taken at once."""
     for number in rounds:
-        for program in (BARE, OURS) if number % 2 == 0 else (OURS, BARE):
-            cache = caches / program.replace(" ", "-")
-            for state in states:
-                if state == "cold":
-                    shutil.rmtree(cache, ignore_errors=True)
-                _say(f"round {number}: {program}, {state} ...")
-                yield bench.start(program, cache, state, number)
+        programs = (BARE, OURS) if number % 2 == 0 else (OURS, BARE)
+        for state in states:
+            with ThreadPoolExecutor(at_once) as pool:
+                yield from pool.map(bench.start, programs, repeat(state), repeat(number))
 
 
 def table(samples: Sequence[Sample]) -> str:
@@ -199,6 +203,7 @@ def _read(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keep", type=Path, help="file of samples, one a line, that these are added to")
     parser.add_argument("--state", choices=STATES, help="these alone; warm ones want --caches of earlier cold ones")
+    parser.add_argument("--together", action="store_true", help="both at once: other work then slows both alike")
     parser.add_argument("--caches", type=Path, help="folder in which caches are kept from run to run")
     parser.add_argument("flags", nargs="*", default=FLAGS, help=f"of vLLM, after --; left out: {' '.join(FLAGS)}")
     return parser.parse_args(list(argv))
@@ -215,9 +220,9 @@ def main(argv: Sequence[str]) -> None:
     samples = _kept(given.keep)
     begin = max((s.round for s in samples), default=-1) + 1
     with tempfile.TemporaryDirectory(prefix="kaitobus-bench-") as folder:
-        bench = Bench(ensure_engine(_say), tuple(given.flags), Path(folder))
-        states, caches = (given.state,) if given.state else STATES, given.caches or Path(folder)
-        for sample in measure(bench, range(begin, begin + given.rounds), states, caches):
+        bench = Bench(ensure_engine(_say), tuple(given.flags), Path(folder), given.caches or Path(folder))
+        states = (given.state,) if given.state else STATES
+        for sample in measure(bench, range(begin, begin + given.rounds), states, 2 if given.together else 1):
             samples.append(sample)
             if given.keep:
                 with given.keep.open("a") as file:
