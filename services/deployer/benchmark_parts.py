@@ -8,7 +8,8 @@ from services.chassis.kube import JsonObject
 from services.contracts.plan import Engine, Runtime
 from services.contracts.serving import ANNOTATION_BENCHMARK
 from services.deployer.command import Setting
-from services.deployer.weights import WEIGHTS, PodParts
+from services.deployer.compiled import COMPILED
+from services.deployer.weights import PodParts
 
 _WISHES: Final = "/workspace/wishes"
 _FILE: Final = "benchmark"
@@ -28,8 +29,8 @@ def benchmark_environment(engine: Engine) -> list[Setting]:
     if engine.runtime is not Runtime.VLLM:
         return []
     why = f"A file with the annotation {ANNOTATION_BENCHMARK}, which may change while the server runs; empty is off."
-    kept = "What it measured of itself is kept beside the weights, for the next start."
+    kept = "What it measured of itself is kept beside what it has compiled, for the next start."
     return [
         Setting("KAITOBUS_BENCHMARK", f"{_WISHES}/{_FILE}", why),
-        Setting("KAITOBUS_BENCHMARK_DIR", f"{WEIGHTS}/benchmark", kept),
+        Setting("KAITOBUS_BENCHMARK_DIR", f"{COMPILED}/benchmark", kept),
     ]

@@ -90,7 +90,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
 def test_flags_of_the_place_and_keys_do_not_count() -> None:
     argv = ["--model", "org/m", "--port=1", "--host", "::", "--api-key", "secret", "secret2", "--served-model-name=a",
             "--max_model_len", "10", "--enforce-eager", "--dtype=auto", "--x", "1", "2"]  # fmt: skip
-    environ = {"VLLM_API_KEY": "secret", "VLLM_CPU_KVCACHE_SPACE": "4", "HOME": "/h"}
+    environ = {"VLLM_API_KEY": "secret", "VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_CACHE_ROOT": "/c"}
     found = flags_that_count(argv, environ)
     assert found == ("--dtype=auto", "--enforce-eager", "--max-model-len=10", "--x=1 2", "VLLM_CPU_KVCACHE_SPACE=4")
 

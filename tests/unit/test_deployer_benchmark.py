@@ -131,7 +131,7 @@ def test_the_pod_reads_the_wish_from_its_own_annotation_and_does_not_change_with
     mounts = {str(mount["name"]): str(mount["mountPath"]) for mount in dig_dicts(container, "volumeMounts")}
     env = {str(entry["name"]): str(entry.get("value")) for entry in dig_dicts(container, "env")}
     assert env["KAITOBUS_BENCHMARK"] == f"{mounts[str(volume['name'])]}/benchmark"
-    assert env["KAITOBUS_BENCHMARK_DIR"].startswith(mounts["weights"])
+    assert env["KAITOBUS_BENCHMARK_DIR"].startswith(mounts["compiled"])
     other = json.dumps(render(on_transformers(), Images("image"))[-1])
     assert "downwardAPI" not in other
     assert "KAITOBUS_BENCHMARK" not in other

@@ -16,7 +16,7 @@ OF_THE_PLACE: Final = frozenset(
      "served-model-name"}
 )  # fmt: skip
 """Flags that say where and for whom a server is, or which model it has, which the key has apart."""
-NOT_OF_SPEED: Final = frozenset({"VLLM_API_KEY", "VLLM_NO_USAGE_STATS"})
+NOT_OF_SPEED: Final = frozenset({"VLLM_API_KEY", "VLLM_CACHE_ROOT", "VLLM_NO_USAGE_STATS"})
 
 
 class _Model(BaseModel):
