@@ -40,12 +40,12 @@ class Cloud:
 
 
 @asynccontextmanager
-async def on_azure(folder: Path, env: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
-    """An AKS cluster behind a small Resource Manager."""
+async def on_azure(folder: Path, env: pytest.MonkeyPatch, token_seconds: int = 3600) -> AsyncIterator[Cloud]:
+    """An AKS cluster behind a small Resource Manager. A token that lasts a second is asked for anew at each call."""
     async with cloud_on(folder, env) as behind:
         arm = behind.arm
         arm.skus = [sku(SIZE)]
-        arm.token_seconds = 1  # asked for anew each time: what the token endpoint refuses is noticed at once
+        arm.token_seconds = token_seconds
         env.setenv("KAITOBUS_AZURE_CALL_SECONDS", str(CALL_SECONDS))
 
         async def comes(kube: KubeClient, uid: str, index: int) -> None:

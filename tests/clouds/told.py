@@ -39,7 +39,7 @@ class Told(NamedTuple):
 async def on_both_clouds(stack: Stack, moto: Moto, folder: Path) -> AsyncIterator[tuple[Cloud, ...]]:
     """Azure and AWS, with a provisioner for each beside the one for `fake`."""
     with pytest.MonkeyPatch.context() as env:
-        async with on_azure(folder, env) as azure, on_aws(moto, env) as aws:
+        async with on_azure(folder, env, token_seconds=1) as azure, on_aws(moto, env) as aws:
             clouds = (azure, aws)
             names = [stack.add_provisioner(cloud.name, {**cloud.env, **QUICK}) for cloud in clouds]
             await stack.start()

@@ -218,6 +218,18 @@ async def test_a_call_that_is_cut_off_does_not_hold_up_the_next(cloud: Cloud) ->
     assert await provider.list() == ()
 
 
+async def test_a_token_endpoint_in_trouble_is_not_a_wrong_secret(cloud: Cloud) -> None:
+    """By a process that has had tokens: before that all ways to log in are tried, and none of them is told apart."""
+    cloud.arm.token_seconds = 0
+    provider = await cloud.provider()
+    await provider.list()
+    cloud.arm.script.play("token", Play(503, "Service Unavailable"))
+    with pytest.raises(ProviderError) as caught:
+        await provider.list()
+    assert caught.value.code is FailureCode.INTERNAL
+    assert await provider.list() == ()
+
+
 async def test_silence_of_the_token_endpoint(cloud: Cloud) -> None:
     cloud.arm.script.hang("token")
     provider = await cloud.provider(call_seconds=0.2)

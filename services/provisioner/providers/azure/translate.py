@@ -25,6 +25,8 @@ from services.provisioner.providers.azure.refusal import LONGEST, Refusal, read
 log = logging.getLogger(__name__)
 
 _TAGS: Final = re.compile(r"<(style|script).*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_AWAY: Final = re.compile("Unexpected response from Microsoft Entra ID")
+"""azure-identity's words where the token endpoint is in trouble; it raises the same error as for a wrong secret."""
 PATIENCE: Final = 10.0
 """Seconds to wait for another operation of the cluster, which may take minutes."""
 LONGEST_WAIT: Final = 3600.0
@@ -63,7 +65,8 @@ def translated(what: str) -> Iterator[None]:
 def _refused(error: HttpResponseError, what: str) -> ProviderError:
     status, headers, body = _parts(error)
     if status is None or 200 <= status < 300:
-        code = FailureCode.UNAUTHORIZED if isinstance(error, ClientAuthenticationError) else FailureCode.INTERNAL
+        refused = isinstance(error, ClientAuthenticationError) and not _AWAY.search(_line(error))
+        code = FailureCode.UNAUTHORIZED if refused else FailureCode.INTERNAL
         return ProviderError(code, f"Azure, asked to {what}: {_line(error)}")
     if isinstance(error, ClientAuthenticationError) and status < 429:
         # The token endpoint answers a wrong secret with 400 or 401.
