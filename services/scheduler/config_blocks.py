@@ -1,4 +1,4 @@
-"""Configurations that tell their sizes in maps of their own (DBRX) or block by block (Nemotron NAS), made plain. Pure."""
+"""Configurations that tell sizes in maps of their own (DBRX) or by blocks (Nemotron NAS), made plain. Pure."""
 
 from __future__ import annotations
 
