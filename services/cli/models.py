@@ -8,6 +8,7 @@ from typing import NamedTuple
 from services.cli.connect import run
 from services.cli.errors import CliError
 from services.cli.hub import hub_model
+from services.scheduler.architectures import load_architectures
 from services.scheduler.catalog import load_catalogue
 from services.scheduler.facts import ModelFacts, Unknown
 from services.scheduler.hub.model_id import is_model_id
@@ -21,6 +22,8 @@ class FoundModel(NamedTuple):
     name: str
     shapes: Shapes
     weights_gib: float | None
+    note: str | None = None
+    """Why the engine does not serve it as it is; it can be sized all the same."""
 
 
 def find_model(name: str) -> FoundModel:
@@ -30,9 +33,10 @@ def find_model(name: str) -> FoundModel:
             found = read_folder(Path(name))
         except BadModel as error:
             raise CliError(str(error)) from error
-        return FoundModel(name, found.shapes, found.weights_gib)
+        why_not = load_architectures().why_not(name, found.shapes.architecture)
+        return FoundModel(name, found.shapes, found.weights_gib, why_not)
     facts = named_model(name)
-    return FoundModel(facts.id, facts.shapes, facts.weights_gib)
+    return FoundModel(facts.id, facts.shapes, facts.weights_gib, facts.vllm_lacks or facts.own_code)
 
 
 def named_model(name: str) -> ModelFacts:

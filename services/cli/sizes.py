@@ -14,6 +14,7 @@ from services.scheduler.parallelism import obstacle, splits
 from services.scheduler.shapes import Shapes
 from services.scheduler.sizing_limits import LARGE_GPU_GIB, LONG_STEP, SHORT_STEP
 from services.scheduler.split import Split
+from services.scheduler.unplanned import CACHE_DTYPES
 
 
 class Question(NamedTuple):
@@ -49,6 +50,8 @@ class Answer(NamedTuple):
 
 def answer(model: FoundModel, question: Question) -> Answer:
     """The prediction. Raises CliError for what no engine can do."""
+    if question.cache_dtype not in CACHE_DTYPES:
+        raise CliError(f"--kv-cache-dtype is {question.cache_dtype[:40]!r}; it is one of {', '.join(CACHE_DTYPES)}.")
     shapes, weights_gib = _quantized(model, question.quantization)
     split = _split(model.name, shapes, question.gpus)
     limits = _limits(question)

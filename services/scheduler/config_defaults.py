@@ -69,6 +69,7 @@ DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "gpt_oss": {"head_dim": 64, "sliding_window": 128},
     "cohere2": {"sliding_window": 4096},
     "llama4_text": {"attention_chunk_size": 8192, "head_dim": 128},
+    "minicpm3": {"v_head_dim": 64},
 }
 
 _ALWAYS_TOLD = frozenset(
@@ -103,9 +104,16 @@ TIED = (
     "smollm3",
     "lfm2",
     "mamba",
+    "falcon_mamba",
+    "minicpm",
+    "ernie4_5",
+    "paddleocr",
+    "granite_swa",
+    "vaultgemma",
+    "zamba2",
 )
 """Beginnings of the types whose embedding is the output too, unless the configuration says otherwise."""
-UNTIED = ("falcon_h1", "falcon_mamba")
+UNTIED = ("falcon_h1", "mamba2")
 
 PLAIN_MLP = (
     "gpt2",
@@ -124,6 +132,7 @@ PLAIN_MLP = (
     "nemotron",
     "nemotron_h",
     "arcee",
+    "jais2",
     "apertus",
 )
 """Types whose MLP has no gate: two matrices instead of three."""

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
+from services.scheduler.config_blocks import made_plain
 from services.scheduler.config_defaults import PLAIN_MLP, defaults, tied_by_default
-from services.scheduler.config_fields import BadField, Fields, strings
+from services.scheduler.config_fields import BadField, Fields, checked, strings
 from services.scheduler.config_layers import feeds, mixers
 from services.scheduler.config_parts import MANY, WIDTH, experts, latent, state, tower
 from services.scheduler.config_quantization import quantization
@@ -31,8 +32,9 @@ _CONTEXT = (
     "n_ctx",
     "seq_len",
 )
-_ELEMENT_BYTES = {"float32": 2, "float16": 2, "bfloat16": 2}
-"""The engine turns float32 weights into 16 bits on a GPU."""
+_DOUBLED = ("longcat_flash",)
+_STRETCHED_ALREADY = ("", "default", "su", "longrope", "llama3", "mrope", "yarn", "deepseek_yarn")
+"""Kinds of rotary scaling whose length in the configuration counts as stretched already."""
 
 
 def read_config_json(config: object) -> Shapes | NoShapes:
@@ -52,10 +54,12 @@ def _shapes(config: Mapping[str, object]) -> Shapes:
     outer = Fields(config)
     text = _text_part(config)
     text_type = _kind(text.get("model_type")) or _kind(config.get("model_type"))
-    fields = Fields(text, defaults(text_type, nested=text != config))
+    fields = Fields(made_plain(text, text_type), defaults(text_type, nested=text != config))
     architecture = _architecture(outer)
     if outer.flag("is_encoder_decoder"):
         raise BadField(f"{architecture} is an encoder with a decoder, which this version cannot size.")
+    if text_type.startswith(_DOUBLED):
+        raise BadField(f"{architecture} has two attentions in each layer, which this version cannot size.")
     return _assembled(outer, fields, text_type, architecture)
 
 
@@ -82,7 +86,7 @@ def _text_part(config: Mapping[str, object], depth: int = 3) -> dict[str, object
 
 def _assembled(outer: Fields, fields: Fields, text_type: str, architecture: str) -> Shapes:
     hidden = fields.needed("hidden_size", "n_embd", "d_model", "dim", most=WIDTH)
-    layers = fields.needed("num_hidden_layers", "n_layer", "num_layers", "n_layers", most=MOST_LAYERS)
+    layers = _layers(fields)
     intermediate = _intermediate(fields, hidden)
     mixture = experts(fields, intermediate, text_type)
     kinds = mixers(fields, text_type, layers)
@@ -92,16 +96,17 @@ def _assembled(outer: Fields, fields: Fields, text_type: str, architecture: str)
         model_type=text_type[:60],
         context=_context(fields, text_type),
         hidden=hidden,
+        widths=_widths(fields, layers),
         intermediate=min(_dense_width(fields, intermediate, mixture, text_type), WIDTH),
         vocab=fields.needed("vocab_size", "padded_vocab_size", "n_vocab", most=WIDTH),
         tied=fields.flag("tie_word_embeddings", "tie_embeddings", default=tied_by_default(text_type)),
         gated_mlp=text_type not in PLAIN_MLP,
-        positions=fields.count("n_positions") if text_type in ("gpt2", "gpt_bigcode") else 0,
+        positions=_positions(fields, text_type),
         mixers=tuple(_without_window(kinds) if not window and Mixer.WINDOW in kinds else kinds),
-        feeds=feeds(fields, kinds, mixture is not None),
+        feeds=feeds(fields, text_type, kinds, mixture is not None),
         attention=_attention(fields, text_type, hidden) if any(k is not Mixer.STATE for k in kinds) else None,
         wide=_wide(fields, text_type, hidden),
-        latent=latent(fields),
+        latent=latent(fields, text_type),
         experts=mixture,
         state=_state(fields, text_type, hidden, kinds),
         window=window or None,
@@ -111,6 +116,15 @@ def _assembled(outer: Fields, fields: Fields, text_type: str, architecture: str)
         quantization=quantization(fields) or quantization(outer),
         tower=tower(outer, hidden),
     )
+
+
+def _layers(fields: Fields) -> int:
+    """Layers; the newer configurations of Nemotron H list their kinds instead of counting them."""
+    names = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+    listed = fields.items("layers_block_type") or []
+    if listed and fields.raw(*names) is None and len(listed) <= MOST_LAYERS:
+        return len(listed)
+    return fields.needed(*names, most=MOST_LAYERS)
 
 
 def _without_window(kinds: tuple[Mixer, ...]) -> tuple[Mixer, ...]:
@@ -123,7 +137,30 @@ def _intermediate(fields: Fields, hidden: int) -> int:
     found = fields.largest(*names)
     if found is None and fields.raw("block_multiple_of") is not None:
         found = fields.largest("block_ff_dim")
-    return 4 * hidden if found is None else found
+    return 4 * hidden if found is None else _adjusted(fields, found)
+
+
+def _widths(fields: Fields, layers: int) -> tuple[int, ...]:
+    """The MLP's width in each layer, where they differ."""
+    listed = fields.items("intermediate_size") or []
+    widths = tuple(checked("intermediate_size", item, 0, WIDTH) for item in listed[:layers])
+    return widths if len(widths) == layers and len(set(widths)) > 1 else ()
+
+
+def _adjusted(fields: Fields, width: int) -> int:
+    """LFM 2 makes two thirds of the width it names, and rounds them up."""
+    if not fields.flag("block_auto_adjust_ff_dim"):
+        return width
+    step = fields.whole("block_multiple_of", most=WIDTH) or 256
+    width = int((fields.share("block_ffn_dim_multiplier") or 1.0) * (2 * width // 3))
+    return -(-width // step) * step
+
+
+def _positions(fields: Fields, text_type: str) -> int:
+    """Rows of a learned table of positions; OPT has two more than it has positions."""
+    if text_type == "opt":
+        return fields.count("max_position_embeddings") + 2
+    return fields.count("n_positions") if text_type in ("gpt2", "gpt_bigcode") else 0
 
 
 def _dense_width(fields: Fields, intermediate: int, mixture: Experts | None, text_type: str) -> int:
@@ -135,7 +172,7 @@ def _dense_width(fields: Fields, intermediate: int, mixture: Experts | None, tex
 def _attention(fields: Fields, text_type: str, hidden: int) -> Attention:
     heads = fields.needed("num_attention_heads", "n_head", "n_heads", "num_heads", most=MANY)
     head_dim = fields.whole("head_dim", "hidden_size_per_head", "kv_channels", "attention_head_dim", least=0, most=MANY)
-    head_dim = head_dim or max(1, hidden // heads)
+    head_dim = head_dim or _whole_head(fields) or max(1, hidden // heads)
     return Attention(
         heads=heads,
         kv_heads=min(_kv_heads(fields, heads), MANY),
@@ -143,6 +180,12 @@ def _attention(fields: Fields, text_type: str, hidden: int) -> Attention:
         value_dim=head_dim,
         gated=fields.flag("attn_output_gate", default=text_type.startswith(("qwen3_next", "qwen3_5"))),
     )
+
+
+def _whole_head(fields: Fields) -> int:
+    """A head of latent attention has a part with positions and one without."""
+    parts = fields.count("qk_nope_head_dim", most=MANY), fields.count("qk_rope_head_dim", most=MANY)
+    return sum(parts) if all(parts) else 0
 
 
 def _kv_heads(fields: Fields, heads: int) -> int:
@@ -178,7 +221,6 @@ def _context(fields: Fields, text_type: str) -> int:
     longest = fields.whole("model_max_length") or min(found, default=UNKNOWN_CONTEXT)
     rope = fields.sub("rope_scaling", "rope_parameters")
     kind = rope.text("rope_type", "type") if rope else ""
-    if rope is None or "gemma3" in text_type or kind in ("", "default", "su", "longrope", "llama3", "mrope"):
+    if rope is None or "gemma3" in text_type or kind in _STRETCHED_ALREADY:
         return longest
-    base = (rope.whole("original_max_position_embeddings") or longest) if kind == "yarn" else longest
-    return max(1, min(int(base * (rope.share("factor") or 1.0)), 1 << 31))
+    return max(1, min(int(longest * (rope.share("factor") or 1.0)), 1 << 31))

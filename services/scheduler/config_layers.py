@@ -8,6 +8,7 @@ from services.scheduler.shapes import Feed, Mixer
 _MIXERS = {
     "full_attention": Mixer.FULL,
     "attention": Mixer.FULL,
+    "indexed_attention": Mixer.FULL,
     "global": Mixer.FULL,
     "global_attention": Mixer.FULL,
     "sliding_attention": Mixer.WINDOW,
@@ -27,6 +28,8 @@ _MIXERS = {
 }
 _PATTERN = {"M": Mixer.STATE, "*": Mixer.FULL, "-": Mixer.NONE, "E": Mixer.NONE}
 _ONLY_STATE = ("mamba", "mamba2", "falcon_mamba")
+_BARE_STATE = (*_ONLY_STATE, "zamba2")
+"""Types whose layers with a state have no MLP beside it."""
 
 
 def mixers(fields: Fields, model_type: str, layers: int) -> tuple[Mixer, ...]:
@@ -121,16 +124,24 @@ _EVERY = {
 """Every so many layers one has full attention, where the configuration does not say."""
 
 
-def feeds(fields: Fields, kinds: tuple[Mixer, ...], mixture: bool) -> tuple[Feed, ...]:
+def feeds(fields: Fields, model_type: str, kinds: tuple[Mixer, ...], mixture: bool) -> tuple[Feed, ...]:
     """What each layer has beside its mixer."""
     layers = len(kinds)
     if pattern := _pattern(fields):
         by_letter = {"-": Feed.DENSE, "E": Feed.EXPERTS}
-        letters = (pattern * (layers // len(pattern) + 1))[:layers]
-        return tuple(by_letter.get(letter, Feed.NONE) for letter in letters)
+        return _repeated(tuple(by_letter.get(letter, Feed.NONE) for letter in pattern), layers)
+    if model_type.startswith("nemotron_h") and (named := fields.items("layers_block_type")):
+        by_name = {"mlp": Feed.DENSE, "moe": Feed.EXPERTS}
+        return _repeated(tuple(by_name.get(str(name), Feed.NONE) for name in named), layers)
+    if model_type in _BARE_STATE:
+        return tuple(Feed.NONE if kind is Mixer.STATE else Feed.DENSE for kind in kinds)
     if not mixture:
         return (Feed.DENSE,) * layers
     return tuple(Feed.EXPERTS if sparse else Feed.DENSE for sparse in _sparse(fields, layers))
+
+
+def _repeated(pattern: tuple[Feed, ...], layers: int) -> tuple[Feed, ...]:
+    return (pattern * (layers // len(pattern) + 1))[:layers]
 
 
 def _sparse(fields: Fields, layers: int) -> list[bool]:

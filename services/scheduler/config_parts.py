@@ -9,6 +9,8 @@ WIDTH = 1 << 24
 """No width of a model is larger."""
 MANY = 1 << 16
 """No model has more heads or experts."""
+_EXPANDED = ("minicpm3",)
+"""Types with latent vectors for which the engine has no MLA: it keeps the keys and values of all heads."""
 
 
 def experts(fields: Fields, intermediate: int, text_type: str) -> Experts | None:
@@ -44,7 +46,7 @@ def _shared(fields: Fields, width: int, intermediate: int, text_type: str) -> in
     return intermediate if text_type.startswith("llama4") else 0
 
 
-def latent(fields: Fields) -> Latent | None:
+def latent(fields: Fields, model_type: str) -> Latent | None:
     """The sizes of MLA, or None where there is none of it. Raises BadField."""
     rank = fields.whole("kv_lora_rank", least=0, most=WIDTH)
     if not rank:
@@ -57,6 +59,7 @@ def latent(fields: Fields) -> Latent | None:
         query_rank=fields.whole("q_lora_rank", least=0, most=WIDTH) or None,
         indexer_heads=fields.count("index_n_heads", most=MANY),
         indexer_dim=fields.count("index_head_dim", most=MANY),
+        expanded=model_type in _EXPANDED,
     )
 
 
@@ -71,8 +74,8 @@ def state(fields: Fields, model_type: str, hidden: int) -> State:
     if model_type.startswith("minimax"):
         return _lightning(fields, hidden)
     if fields.raw("mamba_n_heads", "mamba_num_heads", "n_mamba_heads") is not None or model_type == "mamba2":
-        return _mamba2(fields, hidden)
-    return _mamba1(fields, hidden)
+        return _mamba2(fields, model_type, hidden)
+    return _mamba1(fields, model_type, hidden)
 
 
 def _matrix_bytes(fields: Fields, model_type_default: int = 2) -> int:
@@ -150,7 +153,7 @@ def _lightning(fields: Fields, hidden: int) -> State:
     )
 
 
-def _mamba2(fields: Fields, hidden: int) -> State:
+def _mamba2(fields: Fields, model_type: str, hidden: int) -> State:
     heads = fields.needed("mamba_n_heads", "mamba_num_heads", "n_mamba_heads", "num_heads", most=MANY)
     dim = fields.needed("mamba_d_head", "mamba_head_dim", "mamba_headdim", "head_dim", most=MANY)
     size = fields.needed("mamba_d_state", "ssm_state_size", "state_size", most=MANY)
@@ -163,16 +166,19 @@ def _mamba2(fields: Fields, hidden: int) -> State:
         conv_length=kernel - 1,
         heads=heads,
         head_elements=dim * size,
-        matrix_bytes=_matrix_bytes(fields, 4 if fields.raw("hybrid_override_pattern") is not None else 2),
+        matrix_bytes=_matrix_bytes(fields, 4 if model_type.startswith("nemotron_h") else 2),
         in_width=inner + convolved + heads,
         out_width=inner,
         weight_elements=hidden * (2 * inner + convolved - inner + inner + heads) + convolved * kernel,
     )
 
 
-def _mamba1(fields: Fields, hidden: int) -> State:
+def _mamba1(fields: Fields, model_type: str, hidden: int) -> State:
     expand = fields.whole("mamba_expand", "expand", most=64) or 2
-    inner = expand * hidden
+    # Those of such layers only have their width as that of an MLP, and Falcon Mamba another expansion than it.
+    inner = (fields.whole("intermediate_size", most=WIDTH) if model_type in ("mamba", "falcon_mamba") else None) or (
+        expand * hidden
+    )
     size = fields.needed("mamba_d_state", "state_size", most=MANY)
     kernel = fields.whole("mamba_d_conv", "conv_kernel", most=MANY) or 4
     rank = fields.whole("mamba_dt_rank", "time_step_rank", most=WIDTH) if _is_number(fields) else None
@@ -199,7 +205,7 @@ def tower(fields: Fields, text_hidden: int) -> Tower | None:
     vision = fields.sub("vision_config", "vision_tower_config", "vit_config")
     if vision is None:
         return None
-    hidden = vision.largest("hidden_size", "embed_dim", "width") or 1024
+    hidden = vision.largest("embed_dim", "hidden_size", "width") or 1024
     depth = vision.largest("depth", "num_hidden_layers", "layers") or 24
     ratio = vision.share("mlp_ratio") or 4.0
     intermediate = vision.largest("intermediate_size", "mlp_dim") or int(hidden * ratio)

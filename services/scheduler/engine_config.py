@@ -34,6 +34,10 @@ DECIDED_BY_PLAN = frozenset(
 )
 
 
+ON_BY_DEFAULT = ("enable-prefix-caching", "enable-chunked-prefill", "async-scheduling")
+"""Switches that are on where nothing is said."""
+
+
 class EngineConfig(Contract):
     """What the user set: the context length and utilisation, which sizing needs, and all other flags as text."""
 
@@ -85,9 +89,14 @@ def _first_line(error: Exception) -> str:
 
 
 def _flags(raw: Mapping[object, object]) -> dict[str, str]:
-    """Flags by their names with dashes; true is a switch, false and null leave the flag out."""
+    """Flags by their names with dashes; true is a switch, false and null leave the flag out.
+
+    What vLLM does by default is switched off by a flag of its own.
+    """
     named = {_text("a flag's name", name).lstrip("-").replace("_", "-"): value for name, value in raw.items()}
-    return {name: _text(name, value) for name, value in named.items() if value is not None and value is not False}
+    off = {f"no-{name}": True for name in ON_BY_DEFAULT if named.get(name) is False}
+    given = {name: value for name, value in named.items() if value is not None and value is not False}
+    return {name: _text(name, value) for name, value in (given | off).items()}
 
 
 def _text(name: str, value: object) -> str:

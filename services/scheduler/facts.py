@@ -62,6 +62,8 @@ class ModelFacts(Facts):
     transformers: bool = False
     vllm_lacks: str | None = None
     """Why vLLM cannot serve it, as a sentence that says what to do instead."""
+    own_code: str | None = None
+    """Set where only the code that its repository brings can load it: what the user must know and set."""
     tunable: bool = False
     lora: bool = Field(default=True, exclude=True)
     """Whether vLLM takes LoRA adapters for it, as far as is known."""

@@ -29,11 +29,18 @@ class BadModel(Exception):
 def read_folder(folder: Path) -> LocalModel:
     """Read the folder, or a `config.json` itself. Raises BadModel."""
     config = folder if folder.is_file() else folder / "config.json"
+    if not config.exists():
+        raise BadModel(f"{folder} has no config.json, so it is not known how the model is built.{_only_gguf(folder)}")
     shapes = read_config_json(_json(config))
     if isinstance(shapes, NoShapes):
         raise BadModel(f"{config}: {shapes.reason}")
     stored = _stored_bytes(config.parent)
     return LocalModel(shapes=shapes, weights_gib=stored / 2**30 if stored else None)
+
+
+def _only_gguf(folder: Path) -> str:
+    found = next(folder.glob("*.gguf"), None)
+    return " Its weights are GGUF, and this version serves safetensors." if found else ""
 
 
 def _json(path: Path) -> object:

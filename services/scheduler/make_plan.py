@@ -43,10 +43,12 @@ from services.scheduler.engine_settings import engine_settings, transformers_set
 from services.scheduler.facts import ModelFacts
 from services.scheduler.known_skus import KnownSkus
 from services.scheduler.lora import named_adapters, plan_lora
+from services.scheduler.own_code import check_trust, trust_warnings
 from services.scheduler.refusal import Refusal
 from services.scheduler.runtimes import BadRuntime, check_adapters, check_model, read_runtime, transformers_wish
 from services.scheduler.sizing import Wish
 from services.scheduler.tuning_config import not_tunable, tuning_of
+from services.scheduler.unplanned import check_settings, unplanned
 from services.scheduler.wishes import read_wish
 from services.tuning.read import unused
 from services.tuning.sections import TuningConfig
@@ -143,6 +145,9 @@ def _served(state: WorkspaceState, model: ModelFacts) -> Subject:
         return Subject(model=model, wish=wish, tuning=tuning_of(state))
     runtime, config, adapters = read_runtime(state.annotations), read_config(state.configs), len(named_adapters(state))
     check_model(model, runtime)
+    check_trust(model, config)
+    if runtime is Runtime.VLLM:
+        check_settings(config)
     wish = read_wish(config, state.annotations, adapters)
     if runtime is Runtime.TRANSFORMERS:
         wish = transformers_wish(config, wish, state.annotations, adapters)
@@ -198,7 +203,7 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate, held: Plan
         tuning=_tuning(state, subject, chosen),
         cost_per_hour=chosen.cost_per_hour,
         why=(*chosen.why, *_source_words(planned)),
-        warnings=(*chosen.warnings, *_tuning_warnings(subject)),
+        warnings=(*chosen.warnings, *_more_warnings(subject)),
         fixed=Fixed(
             instance_type=spec.resource.instance_type,
             labels=labels,
@@ -227,12 +232,14 @@ def _tuning(state: WorkspaceState, subject: Subject, chosen: Candidate) -> Plann
     )
 
 
-def _tuning_warnings(subject: Subject) -> Iterator[str]:
-    if subject.tuning is None:
-        return
-    yield from unused(subject.tuning)
-    if subject.model and not subject.model.lora:
-        yield f"vLLM takes no LoRA adapters for {subject.model.architecture}: the result must be merged to be served."
+def _more_warnings(subject: Subject) -> Iterator[str]:
+    if subject.tuning:
+        yield from unused(subject.tuning)
+        if subject.model and not subject.model.lora:
+            lacks = f"vLLM takes no LoRA adapters for {subject.model.architecture}"
+            yield f"{lacks}: the result must be merged to be served."
+    elif subject.model:
+        yield from (*trust_warnings(subject.model, subject.config), *unplanned(subject.config))
 
 
 def _is_on(state: WorkspaceState, annotation: str) -> bool:

@@ -97,7 +97,7 @@ def _state_width(shapes: Shapes, split: Split) -> int:
 
 def _latent_bytes(shapes: Shapes, split: Split, limits: EngineLimits, max_model_len: int) -> int:
     """MLA expands the latents of earlier tokens, so many at once, into keys and values of all heads."""
-    if shapes.latent is None or shapes.attention is None:
+    if shapes.latent is None or shapes.latent.expanded or shapes.attention is None:
         return 0
     rows = min(LATENT_ROWS, max(8 * max_model_len, 4 * limits.sequences * LATENT_BLOCK))
     width = shapes.attention.heads // split.tensor * (shapes.latent.nope_dim + shapes.latent.value_dim)

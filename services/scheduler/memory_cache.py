@@ -145,7 +145,7 @@ def _of_layer(shapes: Shapes, mixer: Mixer, tensor: int, value: int, block: int)
 
 def _token_bytes(shapes: Shapes, mixer: Mixer, tensor: int, value: int) -> int:
     """Bytes of one token in one layer on one GPU. A latent vector is whole on each."""
-    if shapes.latent:
+    if shapes.latent and not shapes.latent.expanded:
         index = shapes.latent.indexer_dim + 4 if shapes.latent.indexer_heads else 0
         return shapes.latent.width * value + index
     heads = shapes.wide if shapes.wide and mixer is Mixer.FULL else shapes.attention
@@ -158,7 +158,7 @@ def _heads_bytes(heads: Attention, tensor: int, value: int) -> int:
 
 def _block_tokens(shapes: Shapes, tensor: int, value: int) -> int:
     """Tokens of a block of full attention: enough that its page holds a state, where there is one."""
-    least = LATENT_BLOCK_TOKENS if shapes.latent else BLOCK_TOKENS
+    least = LATENT_BLOCK_TOKENS if shapes.latent and not shapes.latent.expanded else BLOCK_TOKENS
     if not shapes.state or not shapes.attends:
         return least
     token = _token_bytes(shapes, Mixer.FULL, tensor, value)

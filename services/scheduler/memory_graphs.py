@@ -78,5 +78,5 @@ def _split_bytes(shapes: Shapes, split: Split, tokens: int) -> int:
     heads = shapes.attention
     if heads is None or (Mixer.WINDOW in shapes.mixers and Mixer.FULL in shapes.mixers):
         return 0
-    width = shapes.latent.kv_rank if shapes.latent else heads.value_dim
+    width = shapes.latent.kv_rank if shapes.latent and not shapes.latent.expanded else heads.value_dim
     return SPLITS * tokens * heads.heads // split.tensor * width * 4

@@ -59,9 +59,9 @@ def tensors(shapes: Shapes, split: Split) -> Iterator[Tensor]:
     """All tensors on the fullest GPU of a replica. With a pipeline that is a stage with an embedding at its end."""
     layers = stage(shapes.layers, split.pipeline)
     yield from _tables(shapes, split)
-    for mixer, feed, count in _kinds(shapes, layers):
+    for mixer, feed, width, count in _kinds(shapes, layers):
         yield from _mixer(shapes, mixer, split.tensor, count)
-        yield from _feed(shapes, feed, split, count)
+        yield from _feed(shapes, feed, width, split, count)
     if shapes.tower:
         yield Tensor("tower", shapes.tower.weight_elements, 16)
     if shapes.attends:
@@ -69,9 +69,10 @@ def tensors(shapes: Shapes, split: Split) -> Iterator[Tensor]:
         yield Tensor(ROTARY, shapes.context * rotary, 16, 3 if Mixer.WINDOW in shapes.mixers else 1)
 
 
-def _kinds(shapes: Shapes, layers: Sequence[int]) -> Iterator[tuple[Mixer, Feed, int]]:
-    """The kinds of layers there are, and how many of each."""
-    kinds = [(shapes.mixers[index], shapes.feeds[index]) for index in layers]
+def _kinds(shapes: Shapes, layers: Sequence[int]) -> Iterator[tuple[Mixer, Feed, int, int]]:
+    """The kinds of layers there are, with the width of their MLP, and how many of each."""
+    widths = shapes.widths or (shapes.intermediate,) * shapes.layers
+    kinds = [(shapes.mixers[index], shapes.feeds[index], widths[index]) for index in layers]
     for kind in dict.fromkeys(kinds):
         yield (*kind, kinds.count(kind))
 
@@ -129,7 +130,8 @@ def _latent(shapes: Shapes, latent: Latent, heads: int, tensor: int, count: int)
     yield Tensor("queries", (latent.query_rank or shapes.hidden) * query, _bits(shapes), count)
     yield Tensor("latent of keys and values", shapes.hidden * latent.width, _bits(shapes), count)
     yield Tensor("keys and values", expanded, _bits(shapes), count)
-    yield Tensor(ABSORBED, expanded, 16, count)
+    if not latent.expanded:
+        yield Tensor(ABSORBED, expanded, 16, count)
     yield Tensor("attention output", own * latent.value_dim * shapes.hidden, _bits(shapes), count)
     if latent.indexer_heads:
         into = shapes.hidden * (latent.indexer_dim + latent.indexer_heads)
@@ -137,22 +139,22 @@ def _latent(shapes: Shapes, latent: Latent, heads: int, tensor: int, count: int)
         yield Tensor("indexer", into + queries, _bits(shapes), count)
 
 
-def _feed(shapes: Shapes, feed: Feed, split: Split, count: int) -> Iterator[Tensor]:
+def _feed(shapes: Shapes, feed: Feed, width: int, split: Split, count: int) -> Iterator[Tensor]:
     matrices = 3 if shapes.gated_mlp else 2
     if feed is Feed.DENSE:
-        yield from _mlp(shapes, shapes.intermediate, split.tensor, count)
+        yield from _mlp(shapes, width, split.tensor, count)
     if feed is not Feed.EXPERTS or shapes.experts is None:
         return
     experts = shapes.experts
     inner = experts.latent_width or shapes.hidden
     if split.expert_parallel:
-        held, width = -(-experts.count // split.tensor), experts.width
+        held, inside = -(-experts.count // split.tensor), experts.width
     else:
-        held, width = experts.count, -(-experts.width // split.tensor)
+        held, inside = experts.count, -(-experts.width // split.tensor)
     if shapes.quantization and shapes.quantization.method == "mxfp4":
-        width = -(-width // MXFP4_STEP) * MXFP4_STEP
-    yield Tensor("experts, in", held * inner * width * (matrices - 1), _bits(shapes, expert=True), count)
-    yield Tensor("experts, out", held * inner * width, _bits(shapes, expert=True), count)
+        inside = -(-inside // MXFP4_STEP) * MXFP4_STEP
+    yield Tensor("experts, in", held * inner * inside * (matrices - 1), _bits(shapes, expert=True), count)
+    yield Tensor("experts, out", held * inner * inside, _bits(shapes, expert=True), count)
     yield Tensor("router", shapes.hidden * experts.count, 16, count)
     if experts.latent_width:
         yield Tensor("into the experts and back", 2 * shapes.hidden * experts.latent_width, 16, count)

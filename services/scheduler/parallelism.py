@@ -58,7 +58,7 @@ def obstacle(shapes: Shapes, tensor: int) -> str | None:
     heads = shapes.attention
     if heads and heads.heads % tensor:
         return f"its {heads.heads} query heads"
-    if heads and not shapes.latent and heads.kv_heads % tensor and tensor % heads.kv_heads:
+    if heads and (not shapes.latent or shapes.latent.expanded) and heads.kv_heads % tensor and tensor % heads.kv_heads:
         return f"its {heads.kv_heads} key-value heads"
     if shapes.state and (shapes.state.heads % tensor or shapes.state.conv_width % tensor):
         return f"the {shapes.state.heads} heads of its states"

@@ -59,6 +59,8 @@ class Latent(Facts):
     indexer_heads: int = 0
     indexer_dim: int = 0
     """Sparse attention (DeepSeek V3.2, GLM 5) keeps a key of its own for each token."""
+    expanded: bool = False
+    """The engine has no MLA for it: keys and values of all heads are cached (MiniCPM 3)."""
 
     @property
     def width(self) -> int:
@@ -125,6 +127,8 @@ class Shapes(Facts):
     context: int = Field(gt=0)
     hidden: int = Field(gt=0)
     intermediate: int = Field(ge=0)
+    widths: tuple[int, ...] = ()
+    """The MLP's width in each layer where they differ; then `intermediate` is the largest."""
     vocab: int = Field(gt=0)
     tied: bool = False
     """One table serves as embedding and as output."""

@@ -43,6 +43,8 @@ def not_tunable(model: ModelFacts) -> Refusal | None:
             f"vLLM does not load its architecture {model.architecture}, and an adapter is served with vLLM only. Name "
             "a model that vLLM serves"
         )
+    elif model.own_code:
+        because = "it needs the code that its repository brings, and that is not run for tuning"
     elif model.load_format == "mistral":
         because = "its files are in Mistral's own format, which the trainer does not read"
     else:

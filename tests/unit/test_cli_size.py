@@ -121,7 +121,7 @@ def test_a_context_that_does_not_fit_is_told_with_the_nearest_that_does() -> Non
         (("--config", "phi-4", "--gpu-memory", "22GiB", "--gpus", "3"), "cannot be cut over 3 GPUs"),
         (("--config", "phi-4", "--gpu-memory", "22GiB", "--max-model-len", "99999"), "reads at most 16384 tokens"),
         (("--config", "phi-4", "--gpu-memory", "22GiB", "--quantization", "q"), "--quantization q is not known"),
-        (("--config", "tests", "--gpu-memory", "22GiB"), "config.json cannot be read"),
+        (("--config", "tests", "--gpu-memory", "22GiB"), "has no config.json"),
         (("--config", "README.md", "--gpu-memory", "22GiB"), "is not JSON"),
     ],
 )
@@ -142,3 +142,24 @@ def test_files_of_weights_that_are_none(folder: Path, content: bytes) -> None:
 @pytest.mark.parametrize(("text", "gib"), [("139.8GiB", 139.8), ("24GB", 22.35), ("81559MiB", 79.65), (" 80 ", 80)])
 def test_sizes_with_and_without_a_unit(text: str, gib: float) -> None:
     assert memory_gib(text) == pytest.approx(gib, abs=0.01)
+
+
+def test_a_folder_of_gguf_alone_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").touch()
+    with pytest.raises(CliError, match=r"no config\.json.*GGUF"):
+        CliRunner().invoke(app, ["size", "--config", str(tmp_path), "--gpu-memory", "80GiB"], catch_exceptions=False)
+
+
+def test_an_architecture_that_the_engine_lacks_is_sized_with_a_note(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text()) | {"architectures": ["StrangeForCausalLM"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    result = size("--config", str(folder), "--gpu-memory", "80GiB", "-o", "json")
+    assert result.exit_code == 0
+    assert "StrangeForCausalLM, which vLLM" in result.stderr
+    assert json.loads(result.stdout)["weights_gib"] > 1
+
+
+def test_a_type_of_cache_that_is_not_known_is_refused(folder: Path) -> None:
+    with pytest.raises(CliError, match="--kv-cache-dtype is 'fp3'"):
+        CliRunner().invoke(app, ["size", "--config", str(folder), "--gpu-memory", "80GiB", "--kv-cache-dtype", "fp3"],
+                           catch_exceptions=False)  # fmt: skip

@@ -140,7 +140,7 @@ def test_the_language_part_of_a_model_that_sees() -> None:
     ("scaling", "context"),
     [
         ({"rope_type": "llama3", "factor": 8.0}, 8192),
-        ({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096}, 16384),
+        ({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096}, 8192),
         ({"rope_type": "linear", "factor": 2.0}, 16384),
         ({"rope_type": "longrope", "factor": 32.0}, 8192),
     ],

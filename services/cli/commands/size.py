@@ -39,8 +39,9 @@ def size(
     from services.cli.sizes import Question, answer
     from services.cli.view.size import print_size, show_size
 
+    found = find_model(config)
     answered = answer(
-        find_model(config),
+        found,
         Question(
             gpu_memory_gib=memory_gib(gpu_memory),
             gpus=gpus,
@@ -56,6 +57,8 @@ def size(
         ),
     )
     print_size(answered) if output is Output.JSON else show_size(answered)
+    if found.note:
+        typer.echo(f"Note: {found.note}", err=True)
     if answered.problem:
         typer.echo(answered.problem, err=True)
         raise typer.Exit(DOES_NOT_FIT)

@@ -15,6 +15,7 @@ from services.scheduler.hub.errors import unusable
 from services.scheduler.hub.fetch import Config, Fetched
 from services.scheduler.hub.repository import CONFIG, download_bytes
 from services.scheduler.hub.weights import TensorGroup, Weights
+from services.scheduler.own_code import brings_model_code, needs_words
 from services.scheduler.shapes import Mixer, NoShapes, Shapes
 
 GIB: Final = 2**30
@@ -48,7 +49,8 @@ def model_facts(fetched: Fetched, architectures: Architectures) -> ModelFacts:
     if isinstance(shapes, NoShapes):
         raise unusable(f"{repository.id} cannot be sized: {shapes.reason}")
     because = architectures.why_not(repository.id, shapes.architecture)
-    if because and shapes.architecture not in architectures.transformers:
+    own_code = _own_code(fetched, shapes, architectures) if because else None
+    if because and not own_code and shapes.architecture not in architectures.transformers:
         raise unusable(because)
     loaded = loaded_bytes(fetched.weights, shapes, quantized="quantization_config" in config)
     return ModelFacts(
@@ -63,10 +65,19 @@ def model_facts(fetched: Fetched, architectures: Architectures) -> ModelFacts:
         gated=bool(repository.gated) or repository.private,
         config=essential(config, shapes),
         transformers=shapes.architecture in architectures.transformers,
-        vllm_lacks=because,
+        vllm_lacks=None if own_code else because,
+        own_code=own_code,
         lora=shapes.architecture not in architectures.without_lora,
         **_sizes(shapes),
     )
+
+
+def _own_code(fetched: Fetched, shapes: Shapes, architectures: Architectures) -> str | None:
+    """What to say of a model that its own code alone can load."""
+    known = architectures.other | architectures.transformers
+    if shapes.architecture in known or not brings_model_code(fetched.config):
+        return None
+    return needs_words(fetched.repository.id, shapes.architecture, architectures.engine)
 
 
 def loaded_bytes(weights: Weights, shapes: Shapes, *, quantized: bool) -> int:
