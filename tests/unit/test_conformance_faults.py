@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from services.cli.conformance.case import Case
 from services.cli.conformance.faults import BUILT_IN, Fault, FaultName, read_faults
 from services.cli.conformance.runner import why_not
 from services.cli.conformance.scenarios import SCENARIOS
@@ -36,3 +37,15 @@ def test_the_file_in_the_page_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "faults.yaml"
     path.write_text(text)
     assert read_faults(path)[FaultName.LATE].cannot == "a machine of the rack is there or it is not"
+
+
+async def test_a_fault_is_begun_and_ended_once_each_by_its_commands(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    fault = Fault(before=f"echo begun >> {log}", after=f"echo ended >> {log}")
+    case = Case(None, "throttling", "s", 1, fault)  # type: ignore[arg-type]  # nothing is sent
+    await case.end_fault()
+    assert not log.exists()
+    await case.begin_fault()
+    await case.end_fault()
+    await case.end_fault()
+    assert log.read_text().split() == ["begun", "ended"]

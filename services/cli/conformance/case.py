@@ -12,6 +12,7 @@ from services.cli.conformance.faults import Fault
 from services.cli.conformance.heard import Heard
 from services.cli.conformance.outcome import Breach
 from services.cli.conformance.rules import Rule
+from services.cli.conformance.setting import run_shell
 from services.cli.conformance.wire import Wire
 from services.contracts.messages import Demand, Report
 from services.contracts.subjects import CONFORMANCE
@@ -30,6 +31,7 @@ class Case:
         self.demands: list[Demand] = []
         self.heard: list[Heard] = []
         self._fault = fault or Fault()
+        self._fault_stands = False
         self._size = self._fault.instance_type or size
         self._uid = str(uuid.uuid4())
         self._breach: Breach | None = None
@@ -62,6 +64,18 @@ class Case:
         self.demands.append(wanted)
         await self.wire.demand(wanted)
         return wanted
+
+    async def begin_fault(self) -> None:
+        """Run the command that brings the fault about. Raises `NotAsked` if it fails."""
+        self._fault_stands = True
+        if self._fault.before:
+            await run_shell(self._fault.before)
+
+    async def end_fault(self) -> None:
+        """Run the command that ends it, unless that is done. Raises `NotAsked` if it fails."""
+        stood, self._fault_stands = self._fault_stands, False
+        if stood and self._fault.after:
+            await run_shell(self._fault.after)
 
     async def repeat(self, wanted: Demand, again: int) -> None:
         """Publish the same once more."""

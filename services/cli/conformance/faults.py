@@ -28,8 +28,9 @@ class FaultName(StrEnum):
 class Fault(Contract):
     """How a fault is brought about: by a demand's `parameters` or `instanceType`, or by commands around it.
 
-    Commands are run by a shell, `before` the demand and `after` the fault was reported. A fault that this provider
-    cannot have is not asked for, and `cannot` says why: it stands in the table instead of a result.
+    Commands are run by a shell: `before` the demand (`vanish`: once the node is ready), and `after` the fault has been
+    reported (`crash`: at the end). A fault that this provider cannot have is not asked for, and `cannot` says why: it
+    stands in the table instead of a result.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -9,12 +9,11 @@ from contextlib import suppress
 from typing import Final
 
 from services.cli.conformance.case import Case
-from services.cli.conformance.faults import Fault
 from services.cli.conformance.heard import Heard
 from services.cli.conformance.outcome import Breach, NotAsked, Outcome, Result
 from services.cli.conformance.rules import Rule
 from services.cli.conformance.scenarios import Scenario
-from services.cli.conformance.setting import Setting, run_shell
+from services.cli.conformance.setting import Setting
 from services.cli.conformance.wire import Wire
 from services.contracts.offers import Offer, Offers
 
@@ -69,26 +68,22 @@ class Suite:
         fault = setting.faults.get(scenario.fault) if scenario.fault else None
         case = Case(setting.wire, scenario.name, setting.size, setting.patience, fault)
         self._cases[case.name] = case
-        if fault and fault.before:
-            await run_shell(fault.before)
         try:
             await scenario.play(case, setting)
-            if fault and fault.after:
-                await run_shell(fault.after)
+            await case.end_fault()
             if case.is_held:
                 await case.let_go()
         except Breach:
-            await self._clean_up(case, fault)
+            await self._clean_up(case)
             raise
         finally:
             del self._cases[case.name]
             if case.last is None or case.last.released:
                 await setting.wire.forget(*case.key, setting.wire.provider)
 
-    async def _clean_up(self, case: Case, fault: Fault | None) -> None:
+    async def _clean_up(self, case: Case) -> None:
         """Nothing stays behind, however the scenario ended; what is breached on the way is told no more."""
-        if fault and fault.after:
-            await run_shell(fault.after)
+        await case.end_fault()
         case.forgive()
         if case.is_held:
             with suppress(Breach):

@@ -41,13 +41,16 @@ async def throttling(case: Case, _: Setting) -> None:
 
 async def late(case: Case, _: Setting) -> None:
     """The cloud does not answer in time, and the machine comes nevertheless: one node, and none after letting go."""
+    await case.begin_fault()
     await case.want(1)
     await case.until(Rule.DEADLINES, lambda r: r.failure and r.failure.code is FailureCode.TIMEOUT)
+    await case.end_fault()
     await case.until(Rule.LATE, lambda r: is_ready(r, 1))
 
 
 async def crash(case: Case, _: Setting) -> None:
     """The process ends between the cloud's answer and its report; whoever comes next has one node, not two."""
+    await case.begin_fault()
     await case.want(1)
     await case.until(Rule.CRASH, lambda r: is_ready(r, 1))
 
@@ -56,14 +59,18 @@ async def vanish(case: Case, _: Setting) -> None:
     """A machine is taken away by its cloud: the report says so, and another one comes."""
     await case.want(1)
     await case.until_ready(1)
+    await case.begin_fault()
     await case.until(Rule.REPLACED, lambda r: not is_ready(r, 1))
+    await case.end_fault()
     await case.until(Rule.REPLACED, lambda r: is_ready(r, 1))
 
 
 async def _refused(case: Case, code: FailureCode) -> Report:
     """A refusal is told with its code, and no node is said to be ready."""
+    await case.begin_fault()
     await case.want(1)
     said = await case.until(Rule.FAILURE, lambda r: r.failure and r.failure.code is code)
     if is_ready(said, 1):
         raise Breach(Rule.CONDITIONS, f"{code} is reported, and so is a ready node")
+    await case.end_fault()
     return said
