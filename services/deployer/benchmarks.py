@@ -25,13 +25,23 @@ SOON: Final = 3.0
 WHILE_RUNNING: Final = 10.0
 WHILE_WAITING: Final = 30.0
 IF_SILENT: Final = 300.0
-"""Seconds between two looks: before the first answer, later by what was answered, and where nothing is."""
+"""Seconds between two looks: before the first answer, later by what was answered, and where nothing is.
+
+While a server has not read what is wished they double from SOON to IF_SILENT: where pods may not be written to, it
+never does.
+"""
+_DOUBLED: Final = 7
 
 
 class Seen(NamedTuple):
-    """What a workspace's pod told last; None if it did not. It may not have been asked yet."""
+    """What a workspace's pod told last; None if it did not. It may not have been asked yet.
+
+    `unread` is how often in a row it had not read that wish.
+    """
 
     pod: str
+    wish: str
+    unread: int = 0
     asked: bool = False
     told: BenchmarkTold | None = None
 
@@ -50,12 +60,14 @@ class Benchmarks:
         if pod is None or not is_measured(state):
             self._seen.pop(state.key, None)
             return None
-        seen = self._seen.get(state.key)
-        seen = seen if seen and seen.pod == pod.metadata.uid else Seen(pod.metadata.uid)
+        seen, wish = self._seen.get(state.key), state.plan.serving.benchmark_wish
+        seen = seen if seen and seen.pod == pod.metadata.uid else Seen(pod.metadata.uid, wish)
+        seen = seen if seen.wish == wish else seen._replace(wish=wish, unread=0)
         if _was_ready(state, last):
-            wish = state.plan.serving.benchmark_wish
             await annotate(self._kube, state.namespace, pods, ANNOTATION_BENCHMARK, wish)
-            seen = Seen(pod.metadata.uid, asked=True, told=await self._ask(pod) or seen.told)
+            told = await self._ask(pod) or seen.told
+            unread = 0 if told is None or has_read(state, told) else seen.unread + 1
+            seen = seen._replace(asked=True, told=told, unread=unread)
         self._seen[state.key] = seen
         while len(self._seen) > MOST_REMEMBERED:
             self._seen.popitem(last=False)
@@ -71,7 +83,7 @@ class Benchmarks:
         if seen.told is None:
             return IF_SILENT
         if not has_read(state, seen.told):
-            return SOON
+            return min(SOON * 2.0 ** max(0, min(seen.unread - 1, _DOUBLED)), IF_SILENT)
         return {BenchmarkState.RUNNING: WHILE_RUNNING, BenchmarkState.WAITING: WHILE_WAITING}.get(seen.told.state)
 
     async def _ask(self, pod: Pod) -> BenchmarkTold | None:

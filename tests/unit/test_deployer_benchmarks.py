@@ -1,0 +1,69 @@
+"""How often a pod is asked of its benchmark, and written to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from unittest.mock import AsyncMock
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from services.chassis.kube import Forbidden, KubeClient
+from services.contracts.messages import PlanState
+from services.contracts.serving import Serving
+from services.deployer.ask import LOCAL_PORTS
+from services.deployer.benchmarks import IF_SILENT, SOON, WHILE_WAITING, Benchmarks
+from services.deployer.pods import Pod
+from services.deployer.report import Observed, to_report
+from tests.unit.samples import plan, plan_state, pod
+
+
+class Server:
+    """Tells that it waits, and which wish it has read."""
+
+    def __init__(self) -> None:
+        self.wish = ""
+        app = web.Application()
+        app.router.add_get("/kaitobus/benchmark", self._tell)
+        self.server = TestServer(app, host="127.0.0.1")
+
+    async def _tell(self, _: web.Request) -> web.Response:
+        return web.json_response({"state": "waiting", "message": "Not yet.", "wish": self.wish})
+
+    def pod(self) -> Pod:
+        ready = pod(ready=True)
+        annotations = {LOCAL_PORTS: json.dumps({"5000": self.server.port})}
+        return ready.model_copy(update={"metadata": ready.metadata.model_copy(update={"annotations": annotations})})
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    made = Server()
+    await made.server.start_server()
+    yield made
+    await made.server.close()
+
+
+def wished(wish: str | None) -> PlanState:
+    return plan_state(plan().model_copy(update={"serving": Serving(benchmark=wish)}))
+
+
+async def test_where_pods_may_not_be_written_to_it_is_tried_ever_more_rarely(server: Server) -> None:
+    kube = AsyncMock(spec=KubeClient)
+    kube.merge_patch.side_effect = Forbidden(403, "Forbidden", "no")
+    benchmarks, pods = Benchmarks(kube, local=True), (server.pod(),)
+    ready = to_report(wished(None), Observed(pods=pods))
+
+    async def look(wish: str | None) -> float | None:
+        await benchmarks.of(wished(wish), pods, ready)
+        return benchmarks.again(wished(wish))
+
+    waits = [await look(None) for _ in range(10)]
+    assert waits[:3] == [SOON, 2 * SOON, 4 * SOON]
+    assert waits[-1] == IF_SILENT
+    assert await look("now") == SOON  # another wish is news
+    server.wish = "now"
+    assert await look("now") == WHILE_WAITING
+    assert await look(None) == SOON
