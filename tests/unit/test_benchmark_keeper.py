@@ -195,7 +195,10 @@ async def test_a_server_that_ends_is_not_measured(pod: Pod) -> None:
     assert await pod.look(after=1000) is State.WAITING
 
 
-async def test_what_cannot_be_looked_at_is_tried_again_and_ends_no_server(pod: Pod) -> None:
+async def test_what_cannot_be_looked_at_is_tried_again_told_once_and_ends_no_server(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("services.inference.benchmark.keeper.POLL_S", 0.0)
     looked: list[str] = []
 
     def broken() -> str:
@@ -204,8 +207,9 @@ async def test_what_cannot_be_looked_at_is_tried_again_and_ends_no_server(pod: P
 
     benchmark = Benchmark(broken, pod.measure, pod.cache, pod.door)
     task = asyncio.create_task(benchmark.run())
-    await until(lambda: bool(looked))
+    await until(lambda: len(looked) > 3)
     assert not task.done()
+    assert caplog.text.count("could not be looked at") == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert pod.door.somebody_came is None

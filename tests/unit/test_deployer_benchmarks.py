@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from unittest.mock import AsyncMock
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from services.chassis.kube import Forbidden, KubeClient
+from services.chassis.kube import Forbidden, JsonObject, KubeClient, ObjectRef
 from services.contracts.messages import PlanState
 from services.contracts.serving import Serving
 from services.deployer.ask import LOCAL_PORTS
@@ -46,14 +45,22 @@ async def server() -> AsyncIterator[Server]:
     await made.server.close()
 
 
+class NoWrites(KubeClient):
+    """An API server that lets nobody write to pods."""
+
+    def __init__(self) -> None:
+        """Without a connection, since none is needed to refuse."""
+
+    async def merge_patch(self, ref: ObjectRef, patch: JsonObject, *, subresource: str | None = None) -> JsonObject:
+        raise Forbidden(403, "Forbidden", f"{ref} may not be patched")
+
+
 def wished(wish: str | None) -> PlanState:
     return plan_state(plan().model_copy(update={"serving": Serving(benchmark=wish)}))
 
 
 async def test_where_pods_may_not_be_written_to_it_is_tried_ever_more_rarely(server: Server) -> None:
-    kube = AsyncMock(spec=KubeClient)
-    kube.merge_patch.side_effect = Forbidden(403, "Forbidden", "no")
-    benchmarks, pods = Benchmarks(kube, local=True), (server.pod(),)
+    benchmarks, pods = Benchmarks(NoWrites(), local=True), (server.pod(),)
     ready = to_report(wished(None), Observed(pods=pods))
 
     async def look(wish: str | None) -> float | None:
