@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from pydantic import ValidationError
@@ -27,21 +29,20 @@ WHILE_WAITING: Final = 30.0
 IF_SILENT: Final = 300.0
 """Seconds between two looks: before the first answer, later by what was answered, and where nothing is.
 
-While a server has not read what is wished they double from SOON to IF_SILENT: where pods may not be written to, it
-never does.
+While a server has not read what is wished they are as many as it has not for, from SOON to IF_SILENT: where pods may
+not be written to, it never does.
 """
-_DOUBLED: Final = 7
 
 
 class Seen(NamedTuple):
     """What a workspace's pod told last; None if it did not. It may not have been asked yet.
 
-    `unread` is how often in a row it had not read that wish.
+    `since` is when that was wished.
     """
 
     pod: str
     wish: str
-    unread: int = 0
+    since: float
     asked: bool = False
     told: BenchmarkTold | None = None
 
@@ -49,8 +50,9 @@ class Seen(NamedTuple):
 class Benchmarks:
     """What is known of each workspace whose model answers."""
 
-    def __init__(self, kube: KubeClient, *, local: bool = False) -> None:
+    def __init__(self, kube: KubeClient, *, local: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._kube = kube
+        self._clock = clock
         self._local = local
         self._seen: OrderedDict[tuple[str, str], Seen] = OrderedDict()
 
@@ -61,13 +63,11 @@ class Benchmarks:
             self._seen.pop(state.key, None)
             return None
         seen, wish = self._seen.get(state.key), state.plan.serving.benchmark_wish
-        seen = seen if seen and seen.pod == pod.metadata.uid else Seen(pod.metadata.uid, wish)
-        seen = seen if seen.wish == wish else seen._replace(wish=wish, unread=0)
+        seen = seen if seen and seen.pod == pod.metadata.uid else Seen(pod.metadata.uid, wish, self._clock())
+        seen = seen if seen.wish == wish else seen._replace(wish=wish, since=self._clock())
         if _was_ready(state, last):
             await annotate(self._kube, state.namespace, pods, ANNOTATION_BENCHMARK, wish)
-            told = await self._ask(pod) or seen.told
-            unread = 0 if told is None or has_read(state, told) else seen.unread + 1
-            seen = seen._replace(asked=True, told=told, unread=unread)
+            seen = seen._replace(asked=True, told=await self._ask(pod) or seen.told)
         self._seen[state.key] = seen
         while len(self._seen) > MOST_REMEMBERED:
             self._seen.popitem(last=False)
@@ -83,7 +83,7 @@ class Benchmarks:
         if seen.told is None:
             return IF_SILENT
         if not has_read(state, seen.told):
-            return min(SOON * 2.0 ** max(0, min(seen.unread - 1, _DOUBLED)), IF_SILENT)
+            return min(max(SOON, self._clock() - seen.since), IF_SILENT)
         return {BenchmarkState.RUNNING: WHILE_RUNNING, BenchmarkState.WAITING: WHILE_WAITING}.get(seen.told.state)
 
     async def _ask(self, pod: Pod) -> BenchmarkTold | None:
