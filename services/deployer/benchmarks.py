@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from pydantic import ValidationError
@@ -25,13 +27,22 @@ SOON: Final = 3.0
 WHILE_RUNNING: Final = 10.0
 WHILE_WAITING: Final = 30.0
 IF_SILENT: Final = 300.0
-"""Seconds between two looks: before the first answer, later by what was answered, and where nothing is."""
+"""Seconds between two looks: before the first answer, later by what was answered, and where nothing is.
+
+While a server has not read what is wished they are as many as it has not for, from SOON to IF_SILENT: where pods may
+not be written to, it never does.
+"""
 
 
 class Seen(NamedTuple):
-    """What a workspace's pod told last; None if it did not. It may not have been asked yet."""
+    """What a workspace's pod told last; None if it did not. It may not have been asked yet.
+
+    `since` is when that was wished.
+    """
 
     pod: str
+    wish: str
+    since: float
     asked: bool = False
     told: BenchmarkTold | None = None
 
@@ -39,8 +50,9 @@ class Seen(NamedTuple):
 class Benchmarks:
     """What is known of each workspace whose model answers."""
 
-    def __init__(self, kube: KubeClient, *, local: bool = False) -> None:
+    def __init__(self, kube: KubeClient, *, local: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._kube = kube
+        self._clock = clock
         self._local = local
         self._seen: OrderedDict[tuple[str, str], Seen] = OrderedDict()
 
@@ -50,12 +62,12 @@ class Benchmarks:
         if pod is None or not is_measured(state):
             self._seen.pop(state.key, None)
             return None
-        seen = self._seen.get(state.key)
-        seen = seen if seen and seen.pod == pod.metadata.uid else Seen(pod.metadata.uid)
+        seen, wish = self._seen.get(state.key), state.plan.serving.benchmark_wish
+        seen = seen if seen and seen.pod == pod.metadata.uid else Seen(pod.metadata.uid, wish, self._clock())
+        seen = seen if seen.wish == wish else seen._replace(wish=wish, since=self._clock())
         if _was_ready(state, last):
-            wish = state.plan.serving.benchmark_wish
             await annotate(self._kube, state.namespace, pods, ANNOTATION_BENCHMARK, wish)
-            seen = Seen(pod.metadata.uid, asked=True, told=await self._ask(pod) or seen.told)
+            seen = seen._replace(asked=True, told=await self._ask(pod) or seen.told)
         self._seen[state.key] = seen
         while len(self._seen) > MOST_REMEMBERED:
             self._seen.popitem(last=False)
@@ -71,7 +83,7 @@ class Benchmarks:
         if seen.told is None:
             return IF_SILENT
         if not has_read(state, seen.told):
-            return SOON
+            return min(max(SOON, self._clock() - seen.since), IF_SILENT)
         return {BenchmarkState.RUNNING: WHILE_RUNNING, BenchmarkState.WAITING: WHILE_WAITING}.get(seen.told.state)
 
     async def _ask(self, pod: Pod) -> BenchmarkTold | None:

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from services.inference.files import model_files
 from services.inference.flags import flag
@@ -24,6 +24,8 @@ DEFAULT_PORT = 8000
 """vLLM's own."""
 RETRY_AFTER_S = 10
 READ_S = 5.0
+PAUSE_S = 1.0
+"""When nobody can be accepted, since all descriptors are in use: to look again at once would take a whole CPU."""
 LARGEST_HEAD = 65_536
 BACKLOG = 2048
 """uvicorn's own: connections that the kernel keeps until somebody accepts them."""
@@ -85,7 +87,7 @@ class Front:
     async def _serve(self) -> None:
         sock = self.sock.dup()  # what is closed is the copy only
         sock.setblocking(False)
-        self._loop.add_reader(sock, self._take, sock)
+        self._accept(sock)
         self._accepting.set()
         await self._stop.wait()
         self._loop.remove_reader(sock)
@@ -96,10 +98,21 @@ class Front:
 
     def _take(self, sock: socket.socket) -> None:
         """Accept one, who is answered from here on: asyncio's own server drops whom it accepts as it is closed."""
-        with suppress(OSError):  # gone again
-            task = self._loop.create_task(self._answer(sock.accept()[0]))
-            self._busy.add(task)
-            task.add_done_callback(self._busy.discard)
+        try:
+            connection = sock.accept()[0]
+        except (BlockingIOError, ConnectionAbortedError):  # gone again
+            return
+        except OSError:
+            self._loop.remove_reader(sock)
+            self._loop.call_later(PAUSE_S, self._accept, sock)
+            return
+        task = self._loop.create_task(self._answer(connection))
+        self._busy.add(task)
+        task.add_done_callback(self._busy.discard)
+
+    def _accept(self, sock: socket.socket) -> None:
+        if not self._stop.is_set():
+            self._loop.add_reader(sock, self._take, sock)
 
     async def _answer(self, connection: socket.socket) -> None:
         try:

@@ -15,7 +15,7 @@ from services.inference.benchmark.cache import Cache
 from services.inference.benchmark.job import BenchmarkError
 from services.inference.benchmark.keeper import Benchmark
 from services.inference.benchmark.result import Result
-from services.inference.benchmark.when import IDLE_S, MOST_DOUBLED, NOW_S, Moment, State, begins, message_of, state_of
+from services.inference.benchmark.when import IDLE_S, LONGEST_S, NOW_S, Moment, State, begins, message_of, state_of
 from services.inference.benchmark.wish import Kind, Wish, read_wish
 from services.inference.door import Door
 from tests.unit.test_benchmark_result import KEY, result
@@ -107,17 +107,24 @@ async def test_nobody_is_beside_it_however_long_a_request_takes(pod: Pod) -> Non
 
 async def test_whoever_comes_ends_it_at_once_and_it_waits_twice_as_long(pod: Pod) -> None:
     assert await pod.look(after=IDLE_S) is State.RUNNING
-    for broken in range(1, MOST_DOUBLED + 3):
+    for broken in range(1, 7):
         pod.door.enter()
         assert pod.benchmark.state is State.WAITING
         await until(lambda broken=broken: pod.cancelled == broken)  # type: ignore[misc]
         pod.door.leave()
-        needed = IDLE_S * 2 ** min(broken, MOST_DOUBLED)
+        needed = min(IDLE_S * 2**broken, LONGEST_S)
         assert f"for {needed:.0f} s" in str(pod.benchmark.told()["message"])
         assert await pod.look(after=needed - 1) is State.WAITING
         assert await pod.look(after=1) is State.RUNNING
     await pod.finish()
     assert pod.benchmark.state is State.DONE
+
+
+def test_also_where_it_was_asked_for_it_gives_way_ever_longer_to_a_server_that_is_used_now_and_then() -> None:
+    waits = [Moment(Wish(Kind.NOW, "now"), broken=broken).needed_s for broken in range(12)]
+    assert waits == [min(NOW_S * 2**broken, LONGEST_S) for broken in range(12)]
+    assert waits[-1] == LONGEST_S
+    assert Moment(Wish(Kind.IDLE, "idle"), idle_s=2 * LONGEST_S, broken=10_000).needed_s == 2 * LONGEST_S
 
 
 async def test_now_does_not_wait_for_a_minute_and_the_same_word_is_measured_once(pod: Pod) -> None:
@@ -188,7 +195,10 @@ async def test_a_server_that_ends_is_not_measured(pod: Pod) -> None:
     assert await pod.look(after=1000) is State.WAITING
 
 
-async def test_what_cannot_be_looked_at_is_tried_again_and_ends_no_server(pod: Pod) -> None:
+async def test_what_cannot_be_looked_at_is_tried_again_told_once_and_ends_no_server(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("services.inference.benchmark.keeper.POLL_S", 0.0)
     looked: list[str] = []
 
     def broken() -> str:
@@ -197,8 +207,9 @@ async def test_what_cannot_be_looked_at_is_tried_again_and_ends_no_server(pod: P
 
     benchmark = Benchmark(broken, pod.measure, pod.cache, pod.door)
     task = asyncio.create_task(benchmark.run())
-    await until(lambda: bool(looked))
+    await until(lambda: len(looked) > 3)
     assert not task.done()
+    assert caplog.text.count("could not be looked at") == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert pod.door.somebody_came is None

@@ -1,15 +1,18 @@
 """The port answers from the first second; nobody is dropped when vLLM's app takes it over."""
 
+import errno
 import http.client
 import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from services.inference import front as front_module
 from services.inference.files import model_files
 from services.inference.flags import flag
 from services.inference.front import Front, listen, reply
@@ -67,6 +70,29 @@ def test_what_is_no_http_hurts_nobody(front: Front) -> None:
     with socket.create_connection(front.sock.getsockname()) as raw:
         raw.sendall(b"\0" * 100_000)
         assert raw.recv(10) == b""
+    assert ask(front, "GET", "/health")[0].status == 503
+
+
+def test_where_nobody_can_be_accepted_it_does_not_look_without_a_pause(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = 0
+
+    def full(_: socket.socket) -> tuple[socket.socket, object]:
+        nonlocal tried
+        tried += 1
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(front_module, "PAUSE_S", 0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "accept", full)
+        with socket.create_connection(front.sock.getsockname()):
+            began = time.monotonic()
+            for _ in range(200):  # turns of its loop, in each of which it could look
+                turned = threading.Event()
+                front._loop.call_soon_threadsafe(turned.set)
+                assert turned.wait(10)
+            assert 1 <= tried <= 2 + (time.monotonic() - began) / front_module.PAUSE_S
     assert ask(front, "GET", "/health")[0].status == 503
 
 

@@ -33,6 +33,7 @@ class Benchmark:
         self._answered: str | None = None
         self._failed: str | None = None
         self._fault = ""
+        self._said = ""
         self._broken = 0
         self._task: asyncio.Task[None] | None = None
         self.result: Result | None = None
@@ -47,8 +48,8 @@ class Benchmark:
             while True:
                 try:
                     await self.look()
-                except Exception:
-                    log.exception("the benchmark could not be looked at; it is tried again")
+                except Exception as error:
+                    self._note(error)
                 await asyncio.sleep(POLL_S)
         finally:
             self._door.somebody_came = None
@@ -128,6 +129,12 @@ class Benchmark:
             if self._task is asyncio.current_task():
                 self._task = None
             self.changed()
+
+    def _note(self, error: Exception) -> None:
+        """Log what stays the same only once: it comes at every look."""
+        if repr(error) != self._said:
+            self._said = repr(error)
+            log.error("the benchmark could not be looked at; it is tried again", exc_info=error)
 
     async def _end(self) -> None:
         task, self._task = self._task, None

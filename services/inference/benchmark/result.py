@@ -12,8 +12,8 @@ from services.inference.benchmark.figures import Summary
 from services.inference.benchmark.ladder import Shape
 
 OF_THE_PLACE: Final = frozenset(
-    {"api-key", "disable-access-log-for-endpoints", "host", "model", "otlp-traces-endpoint", "port", "revision",
-     "served-model-name"}
+    {"api-key", "disable-access-log-for-endpoints", "hf-token", "host", "model", "otlp-traces-endpoint", "port",
+     "revision", "served-model-name"}
 )  # fmt: skip
 """Flags that say where and for whom a server is, or which model it has, which the key has apart."""
 NOT_OF_SPEED: Final = frozenset({"VLLM_API_KEY", "VLLM_CACHE_ROOT", "VLLM_NO_USAGE_STATS"})
@@ -24,14 +24,17 @@ class _Model(BaseModel):
 
 
 class Key(_Model):
-    """What the figures hold for. Any other value in it, and it is measured anew."""
+    """What the figures hold for. Any other value in it, and it is measured anew.
+
+    It is told to whoever asks, so of `flags`, in which may be secrets, it has only a digest.
+    """
 
     model: str
     revision: str = ""
     device: str
     devices: int
     engine: str
-    flags: tuple[str, ...] = ()
+    flags: str = ""
     shape: Shape
 
     def digest(self) -> str:
@@ -90,6 +93,12 @@ def level_of(found: Summary) -> Level:
 def _spread(*seconds: float) -> Spread:
     p50, p90, p99 = (round(1000 * one, 2) for one in seconds)
     return Spread(p50=p50, p90=p90, p99=p99)
+
+
+def digest_of_flags(argv: Sequence[str], environ: Mapping[str, str]) -> str:
+    """The first 16 hex digits of the SHA-256 of all that count."""
+    text = "\n".join(flags_that_count(argv, environ))
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def flags_that_count(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from services.inference.benchmark.job import Job
 from services.inference.benchmark.keeper import Benchmark
 from services.inference.benchmark.ladder import Shape, shape_of
 from services.inference.benchmark.process import measure_apart
-from services.inference.benchmark.result import Key, flags_that_count
+from services.inference.benchmark.result import Key, digest_of_flags
 from services.inference.benchmark.when import IDLE_S, State
 from services.inference.cards import ABOUT_ENV
 from services.inference.door import Door
@@ -118,7 +118,7 @@ def _key(args: Namespace, config: VllmConfig, shape: Shape, environment: Mapping
         device=current_platform.get_device_name() if gpu else _processor(),
         devices=parallel.world_size * parallel.data_parallel_size if gpu else len(os.sched_getaffinity(0)),
         engine=f"vllm {vllm.__version__}",
-        flags=flags_that_count(sys.argv[1:], environment),
+        flags=digest_of_flags(sys.argv[1:], environment),
         shape=shape,
     )
 

@@ -12,8 +12,10 @@ IDLE_S: Final = 60.0
 """Seconds without a request before it is measured unasked."""
 NOW_S: Final = 2.0
 """The same where somebody asked for it: two requests of one conversation are closer."""
-MOST_DOUBLED: Final = 4
-"""A request that comes meanwhile doubles that time for the next try; so often at most."""
+LONGEST_S: Final = 960.0
+"""A request that comes meanwhile doubles that time for the next try; up to this, where it is not longer itself."""
+_ENOUGH: Final = 30
+"""Times doubled that are beyond any limit."""
 
 
 class State(StrEnum):
@@ -45,7 +47,7 @@ class Moment:
     def needed_s(self) -> float:
         """Seconds without a request that it takes to begin."""
         least = NOW_S if self.wish.kind is Kind.NOW else self.idle_s
-        return least * 2.0 ** min(self.broken, MOST_DOUBLED)
+        return min(least * 2.0 ** min(self.broken, _ENOUGH), max(least, LONGEST_S))
 
 
 def state_of(moment: Moment) -> State:
