@@ -45,9 +45,11 @@ async def on_both_clouds(stack: Stack, moto: Moto, folder: Path) -> AsyncIterato
             await stack.start()
             await stack.start(*names)
             deleting = asyncio.create_task(_finish_deletions(clouds))
-            yield clouds
-            deleting.cancel()
-            await stack.end(*names)
+            try:
+                yield clouds
+            finally:
+                deleting.cancel()
+                await stack.end(*names)
 
 
 async def _finish_deletions(clouds: Sequence[Cloud]) -> None:

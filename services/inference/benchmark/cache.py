@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -37,7 +38,7 @@ class Cache:
 
     def save(self, result: Result) -> None:
         """Write it, whole or not at all. A disk that is full costs only the next start a new measurement."""
-        draft = self._path.with_suffix(".draft")
+        draft = self._path.with_suffix(f".{secrets.token_hex(4)}.draft")  # pods may share the folder
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             draft.write_text(result.model_dump_json(indent=1))
