@@ -1,6 +1,7 @@
 """One stack for the whole tier, whole again before each test, and a witness of all that it does."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -48,9 +49,9 @@ async def stack(whole: Stack) -> Stack:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def cast(stack: Stack, witness: Witness, request: pytest.FixtureRequest) -> AsyncIterator[Cast]:
+async def cast(stack: Stack, witness: Witness) -> AsyncIterator[Cast]:
     """Workspaces in a namespace of the test's own. Whatever the test did, they go in the end, and all of them."""
-    namespace = f"chaos-{abs(hash(request.node.name)) % 10**8}"
+    namespace = f"chaos-{secrets.token_hex(4)}"
     await stack.kube.create(NAMESPACES, {"metadata": {"name": namespace}})
     found = Cast(stack, witness, namespace)
     yield found

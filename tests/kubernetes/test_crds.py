@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,7 +53,8 @@ async def installed(kubectl: Kubectl, workspace_crd: None) -> Kubectl:
 @pytest_asyncio.fixture(loop_scope="session")
 async def namespace(installed: Kubectl, request: pytest.FixtureRequest) -> str:
     """A namespace of the test's own."""
-    name = "crd-" + re.sub(r"[^a-z0-9]+", "-", str(request.node.name).lower()).strip("-")[-50:].strip("-")
+    told = re.sub(r"[^a-z0-9]+", "-", str(request.node.name).lower()).strip("-")[-45:].strip("-")
+    name = f"crd-{told}-{secrets.token_hex(3)}"
     await installed("create", "namespace", name)
     return name
 
@@ -118,7 +120,9 @@ def full_plan() -> Plan:
         disk_gib=87,
         lora=full_lora(),
         load_balancer=True,
-        serving=Serving(api_key_secret="key", max_requests=100, compile_cache=Claim(name="c", folder="f")),
+        serving=Serving(
+            api_key_secret="key", max_requests=100, compile_cache=Claim(name="c", folder="f"), benchmark="now-2"
+        ),
         prediction=Prediction(weights_gib=14.96, activation_gib=1.5, kv_cache_gib=7, kv_tokens=1234, total_gib=23.46),
         tuning=PlannedTuning(
             method="qlora",
@@ -269,7 +273,7 @@ async def test_what_a_newer_scheduler_adds_to_the_plan_is_kept(installed: Kubect
 
 
 async def test_a_condition_of_kaito_that_we_do_not_have_is_no_obstacle(installed: Kubectl, namespace: str) -> None:
-    done = condition(ConditionType.READY).to_dict() | {"type": "BenchmarkCompleted"}
+    done = condition(ConditionType.READY).to_dict() | {"type": "ModelMirrorReady"}
     await installed("-n", namespace, "apply", "-f", str(SOURCES[0]))
     await write_status(installed, namespace, NAME, {"conditions": [done]})
     await installed("-n", namespace, "label", "wk", NAME, "a=b")

@@ -296,22 +296,13 @@ async def test_a_pod_that_does_not_listen_is_killed_after_its_grace_period(ns: K
     script = "trap '' TERM; echo up; while :; do sleep 0.1; done"
     await apply(ns, pod("deaf", agent, "sh", "-c", script, spec_terminationGracePeriodSeconds=1))
     await log_says(ns, "deaf", "up")
-    (run,) = [path for path in agent.state.rglob("run.json") if "deaf" in uid_names(path, await ns_pods(ns))]
+    uid = (await ns("get", "pod", "deaf", "-o", "jsonpath={.metadata.uid}")).strip()
+    (run,) = (agent.state / "pods" / uid).rglob("run.json")
     pid = json.loads(run.read_text())["process"]["pid"]
-    await asyncio.wait_for(ns("delete", "pod", "deaf"), 15)
+    await asyncio.wait_for(ns("delete", "pod", "deaf"), 30)
     assert not Path(f"/proc/{pid}").exists()
 
     async def left() -> str:
         return str(run.exists())
 
     await eventually(left, lambda seen: seen == "False", "nothing is left of the pod on disk")
-
-
-async def ns_pods(ns: Kubectl) -> dict[str, str]:
-    """Pod names by uid."""
-    pods = json.loads(await ns("get", "pods", "-o", "json"))["items"]
-    return {one["metadata"]["uid"]: one["metadata"]["name"] for one in pods}
-
-
-def uid_names(path: Path, names: dict[str, str]) -> list[str]:
-    return [names[part] for part in path.parts if part in names]
