@@ -51,6 +51,13 @@ def _keep_to_own_ports() -> None:
     ports.RANGE = ports.RANGE[int(worker.removeprefix("gw")) % int(count) :: int(count)]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why a test had to be run again: that it passed then does not make it right."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"first, {report.nodeid}, in {report.when}")
+        terminalreporter.line(report.longreprtext)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """When a test on a whole stack fails, show the ends of its services' logs with it."""

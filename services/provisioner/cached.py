@@ -18,17 +18,22 @@ class Cached(Generic[T]):
         self._seconds = seconds
         self._lock = asyncio.Lock()
         self._answer: tuple[float, T] | None = None
+        """When it was asked for, and what came."""
         self._changes = 0
 
     async def get(self) -> T:
         """The answer. Raises what the question raises; then the next to ask asks anew."""
+        return await self.since(time.monotonic() - self._seconds)
+
+    async def since(self, moment: float) -> T:
+        """An answer to a question that was asked at that moment (`time.monotonic`) or later."""
         async with self._lock:
-            if self._answer and time.monotonic() < self._answer[0]:
+            if self._answer and moment <= self._answer[0]:
                 return self._answer[1]
-            before = self._changes
+            before, asked = self._changes, time.monotonic()
             found = await self._ask()
             # What was asked before a change may not show it.
-            self._answer = (time.monotonic() + self._seconds, found) if before == self._changes else None
+            self._answer = (asked, found) if before == self._changes else None
             return found
 
     def forget(self) -> None:

@@ -24,8 +24,8 @@ from tests.kubernetes.kubelet import join
 class Cloud:
     """`fail` makes it refuse so from now on, `heal` no more; `refused` has when it did (`time.monotonic`).
 
-    `machines` are all there are, `calls` how many came in. `join` brings the node of a workspace's machine of that
-    index up. `env` are the settings under which a provisioner finds it.
+    `machines` are all there are, `calls` how many came in. `machine` is what a workspace's machine of that index is
+    called there, `join` brings its node up. `env` are the settings under which a provisioner finds it.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Cloud:
     refused: list[float]
     machines: Callable[[], list[str]]
     calls: Callable[[], int]
+    machine: Callable[[str, int], str]
     join: Callable[[KubeClient, str, int], Awaitable[None]]
 
 
@@ -48,8 +49,11 @@ async def on_azure(folder: Path, env: pytest.MonkeyPatch, token_seconds: int = 3
         arm.token_seconds = token_seconds
         env.setenv("KAITOBUS_AZURE_CALL_SECONDS", str(CALL_SECONDS))
 
+        def named(uid: str, index: int) -> str:
+            return pool_name(instance_name("azure", uid, index))
+
         async def comes(kube: KubeClient, uid: str, index: int) -> None:
-            pool = arm.state.pools[pool_name(instance_name("azure", uid, index))]
+            pool = arm.state.pools[named(uid, index)]
             labels = pool.properties["nodeLabels"]
             assert isinstance(labels, dict)
             await join(kube, f"aks-{pool.name}", labels | {AGENT_POOL: pool.name}, pool.taints)
@@ -60,7 +64,7 @@ async def on_azure(folder: Path, env: pytest.MonkeyPatch, token_seconds: int = 3
             return list(arm.state.pools)
 
         yield Cloud("azure", SIZE, _settings("AZURE"), lambda what: REFUSALS[what].azure.play(arm), arm.script.heal,
-                    arm.script.answered, machines, lambda: len(arm.seen), comes)  # fmt: skip
+                    arm.script.answered, machines, lambda: len(arm.seen), named, comes)  # fmt: skip
 
 
 @asynccontextmanager
@@ -69,14 +73,17 @@ async def on_aws(moto: Moto, env: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
     async with aws(moto, env) as front:
         env.setenv("KAITOBUS_AWS_REQUEST_SECONDS", str(CALL_SECONDS / 2))  # the SDK tries twice
 
+        def named(uid: str, index: int) -> str:
+            return instance_name("aws", uid, index)
+
         async def comes(kube: KubeClient, uid: str, index: int) -> None:
-            name = instance_name("aws", uid, index)
+            name = named(uid, index)
             labels = front.groups[name]["labels"]
             assert isinstance(labels, dict)
             await join(kube, f"ip-{name}", labels | {NODE_LABEL: name}, ["sku=gpu:NoSchedule"])
 
         yield Cloud("aws", "g5.xlarge", _settings("AWS"), lambda what: REFUSALS[what].aws.play(front), front.heal,
-                    front.answered, lambda: list(front.groups), lambda: len(front.seen), comes)  # fmt: skip
+                    front.answered, lambda: list(front.groups), lambda: len(front.seen), named, comes)  # fmt: skip
 
 
 def _settings(cloud: str) -> dict[str, str]:

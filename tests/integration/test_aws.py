@@ -196,6 +196,13 @@ async def test_of_a_workspace_only_its_own_groups_are_described(provider: AwsPro
     assert len(cloud.requests("GET", "node-groups/")) == 1
 
 
+async def test_nothing_is_never_said_from_memory(provider: AwsProvider, nodes: Nodes) -> None:
+    """Else a workspace would be let go of while another process's machine for it stands."""
+    assert await provider.list(OWNER.key) == ()
+    made = await AwsProvider(AwsSettings(), nodes).create(spec())
+    assert await provider.list(OWNER.key) == (made,)
+
+
 async def test_a_workspace_made_anew_under_the_same_name_sees_its_predecessors_machine(
     provider: AwsProvider, cloud: AwsFront
 ) -> None:

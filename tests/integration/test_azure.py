@@ -287,6 +287,20 @@ async def test_lists_are_read_to_the_last_page(cloud: Cloud) -> None:
     assert len(cloud.arm.calls("list")) == 3
 
 
+async def test_nothing_is_never_said_from_memory(cloud: Cloud) -> None:
+    """Else a workspace would be let go of while another process's machine for it stands."""
+    here, there = await cloud.provider(list_seconds=60), await cloud.provider(list_seconds=60)
+    assert await here.list(OWNER.key) == ()
+    made = await there.create(spec())
+    assert [i.id for i in await here.list(OWNER.key)] == [made.id]
+
+
+async def test_many_who_find_nothing_ask_once_more_together(cloud: Cloud) -> None:
+    provider = await cloud.provider(list_seconds=60)
+    await asyncio.gather(*(provider.list(OWNER.key) for _ in range(20)))
+    assert len(cloud.arm.calls("list")) <= 2
+
+
 async def test_a_list_is_shared_for_moments_but_not_over_a_change_of_ours(cloud: Cloud) -> None:
     provider = await cloud.provider(list_seconds=60)
     await asyncio.gather(*(provider.list() for _ in range(20)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
@@ -69,9 +70,17 @@ class AwsProvider:
     async def list(self, workspace: Key | None = None) -> tuple[Instance, ...]:
         """Our node groups. EKS lists bare names, so of those whose owner is known only the wanted are looked into.
 
-        A name is derived from its owner's uid, so its owner never changes.
+        A name is derived from its owner's uid, so its owner never changes. That a workspace has none is never said
+        from memory: another process may have asked for one since.
         """
-        names = [name for name in await self._names.get() if may_be_ours(name)]
+        now = time.monotonic()
+        found = await self._of(workspace, await self._names.get())
+        if workspace and not found:
+            found = await self._of(workspace, await self._names.since(now))
+        return found
+
+    async def _of(self, workspace: Key | None, listed: Iterable[str]) -> tuple[Instance, ...]:
+        names = [name for name in listed if may_be_ours(name)]
         self._owners = {name: owner for name in names if (owner := self._owners.get(name))}
         self._rests = {name: rest for name in names if (rest := self._rests.get(name))}
         wanted = [name for name in names if workspace is None or self._may_belong(name, workspace)]

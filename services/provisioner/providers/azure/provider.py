@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from azure.core.credentials_async import AsyncTokenCredential
@@ -57,13 +58,28 @@ class AzureProvider:
         return market.offers(self._table, spot=self._settings.spot, zones=zones)
 
     async def list(self, workspace: Key | None = None) -> tuple[Instance, ...]:
-        """The pools with our tags. Other people's pools are passed over."""
+        """The pools with our tags. Other people's pools are passed over.
+
+        That a workspace has none is never said from memory: another process may have asked for one since.
+        """
+        now = time.monotonic()
+        found = await self._of(workspace, await self._read(self._pools.get()))
+        if workspace and not found:
+            found = await self._of(workspace, await self._read(self._pools.since(now)))
+        return found
+
+    async def _read(self, pools: Awaitable[tuple[AgentPool, ...]]) -> tuple[AgentPool, ...]:
+        """The pools; takes note of a problem that only a person can change."""
         try:
-            found = await self._pools.get()
+            found = await pools
         except ProviderError as error:
             self._problem = error.message if error.code in _MISCONFIGURED else None
             raise
         self._problem = None
+        return found
+
+    async def _of(self, workspace: Key | None, found: Sequence[AgentPool]) -> tuple[Instance, ...]:
+        """The machines of a workspace, or of all."""
         ours = [pool for pool in found if pools.is_ours(pool) and workspace in (None, _key(pool))]
         nodes = await self._nodes(ours)
         return tuple([await self._instance(pool, nodes.get(pool.name or "")) for pool in ours])
