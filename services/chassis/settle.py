@@ -1,8 +1,4 @@
-"""What becomes of a message after its handler: the acknowledgement policy, as plain decisions.
-
-FastStream's own policies lose a message on any exception, or ask for it again without a pause; so they
-are switched off, and what stands here is done instead.
-"""
+"""What becomes of a message after its handler: the acknowledgement policy, as plain decisions."""
 
 from __future__ import annotations
 

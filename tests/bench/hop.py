@@ -29,10 +29,10 @@ async def measure_hop(stack: Stack, *, messages: int = 1000, pause: float = 0.01
     async def handle(report: Report) -> None:
         arrived[report.name] = time.perf_counter()
 
-    bus.handle(Report, Stream.REPORTS, DURABLE, SUBJECTS, handle)
+    bus.handle(Report, Stream.REPORTS, DURABLE, handle)
     await bus.connect()
     await bus.js.add_consumer(Stream.REPORTS, consumer(DURABLE, [SUBJECTS]))
-    await bus.broker.start()
+    bus.pull()
     for number in range(messages):
         report = _report(f"hop-{number}")
         sent[report.name] = time.perf_counter()
