@@ -1,17 +1,17 @@
-"""The bus: NATS JetStream, with publishing that cannot lose and handling that cannot drop.
+"""The bus: FastStream on NATS JetStream, with publishing that cannot lose and handling that cannot drop.
 
 A handler is given a parsed message and returns None (done) or `Again` (show it to me later). What it
 raises is turned into a paced new try; what cannot be parsed goes to the dead letter queue with its error.
 """
 
-import asyncio
-import functools
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from nats.aio.msg import Msg
+from faststream import AckPolicy
+from faststream.nats import JStream, PullSub
+from faststream.nats.message import NatsMessage
 from nats.js import JetStreamContext
 from nats.js.api import PubAck, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
@@ -20,10 +20,8 @@ from pydantic import ValidationError
 
 from services.chassis.bus_connection import TIMEOUT, Connection
 from services.chassis.metrics import Metrics
-from services.chassis.puller import Puller
 from services.chassis.settings import Settings
 from services.chassis.settle import Again, Outdated, UnreadableObject, readable
-from services.chassis.settling import Settler
 from services.chassis.telemetry import Telemetry
 from services.chassis.topology import offering
 from services.contracts.messages import Demand, Message, PlanState, Report, WorkspaceState
@@ -32,6 +30,7 @@ from services.contracts.subjects import OFFERS_BUCKET, Stream
 
 log = logging.getLogger(__name__)
 
+FETCH_SECONDS: Final = 5.0
 REMEMBERED: Final = 50_000
 """Subjects that a process keeps in mind as used."""
 WRONG_LAST_SEQUENCE: Final = 10071
@@ -49,6 +48,14 @@ _STREAM_OF: Final[dict[type[Message], Stream]] = {
 
 
 @dataclass(frozen=True)
+class Subscription:
+    """A consumer that this process pulls from."""
+
+    stream: Stream
+    durable: str
+
+
+@dataclass(frozen=True)
 class Last(Generic[M]):
     """The newest message on a subject, and the number by which a compare-and-set names it (0: none yet)."""
 
@@ -60,12 +67,11 @@ class Bus(Connection):
     """What a process says and hears over its connection to NATS."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry, metrics: Metrics) -> None:
-        super().__init__(settings, telemetry.service)
+        super().__init__(settings, telemetry.service, metrics)
         self._telemetry = telemetry
         self._metrics = metrics
         self._workers = settings.workers
-        self._settler = Settler(telemetry.service, metrics, lambda: self.js)
-        self.pullers: list[Puller] = []
+        self.subscriptions: list[Subscription] = []
         self._used: set[str] = set()
 
     # -- publishing
@@ -209,16 +215,33 @@ class Bus(Connection):
     # -- handling
 
     def handle(
-        self, kind: type[M], stream: Stream, durable: str, handler: Handler[M], *, workers: int | None = None
+        self,
+        kind: type[M],
+        stream: Stream,
+        durable: str,
+        subject: str,
+        handler: Handler[M],
+        *,
+        workers: int | None = None,
     ) -> None:
-        """Pull messages of that kind from a durable consumer, once `pull` is called, and give them to the handler.
+        """Pull messages of that kind from a durable consumer, some at a time, and give them to the handler.
 
         `workers` (by default the setting) is how many are in the handler's hands at once: more where it bounds
         itself what it does at the same time.
         """
+        workers = workers or self._workers
+        subscriber = self.broker.subscriber(
+            subject,
+            stream=JStream(stream, declare=False),
+            durable=durable,
+            pull_sub=PullSub(batch_size=workers, timeout=FETCH_SECONDS),
+            max_workers=workers,
+            ack_policy=AckPolicy.MANUAL,
+            decoder=_undecoded,
+        )
 
-        async def consume(message: Msg) -> Again | None:
-            body = kind.model_validate_json(message.data)
+        async def consume(message: NatsMessage) -> Again | None:
+            body = kind.model_validate_json(message.body)
             with self._telemetry.span(f"process {kind.__name__}", body, message.headers, SpanKind.CONSUMER):
                 try:
                     return await handler(body)
@@ -226,23 +249,13 @@ class Bus(Connection):
                     # The message itself has been read. What the handler looked at may be readable later.
                     raise UnreadableObject(readable(error)) from error
 
-        settled = functools.partial(self._settler.handle, consume)
-        self.pullers.append(Puller(stream, durable, workers or self._workers, settled))
+        subscriber(consume)
+        self.subscriptions.append(Subscription(stream, durable))
 
-    def pull(self) -> None:
-        """Pull for all handlers. Their consumers should be there."""
-        js = self.client.jetstream(timeout=TIMEOUT)  # also while the connection is away: it comes back
-        for puller in self.pullers:
-            puller.start(js)
 
-    async def rest(self) -> None:
-        """Pull no more, and wait for what is being handled."""
-        await asyncio.gather(*(puller.stop() for puller in self.pullers))
-
-    async def close(self) -> None:
-        """Finish what is being handled, then leave."""
-        await self.rest()
-        await super().close()
+async def _undecoded(message: NatsMessage) -> NatsMessage:
+    """Leaves the body as it is: the model reads the bytes themselves."""
+    return message
 
 
 def _parsed(kind: type[M], raw: RawStreamMsg) -> M | None:

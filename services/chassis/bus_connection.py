@@ -4,13 +4,16 @@ import asyncio
 import logging
 from typing import Final
 
-import nats
 import nats.errors
+from faststream.exceptions import IncorrectState
+from faststream.nats import NatsBroker
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from services.chassis.cancellation import raise_if_cancelled
+from services.chassis.metrics import Metrics
 from services.chassis.settings import Settings
+from services.chassis.settling import Settler
 
 log = logging.getLogger(__name__)
 
@@ -19,38 +22,40 @@ TIMEOUT: Final = 5.0
 
 
 class Connection:
-    """The NATS client of one process."""
+    """FastStream's broker, which settles messages in our way, and the client beneath it."""
 
-    def __init__(self, settings: Settings, service: str) -> None:
+    def __init__(self, settings: Settings, service: str, metrics: Metrics) -> None:
         self._url = settings.nats_url
-        self._name = f"kaitobus-{service}/{settings.instance}"
-        self._credentials = str(settings.nats_credentials) if settings.nats_credentials else None
-        self._client: Client | None = None
+        settler = Settler(service, metrics)
+        self.broker = NatsBroker(
+            settings.nats_url,
+            name=f"kaitobus-{service}/{settings.instance}",
+            user_credentials=str(settings.nats_credentials) if settings.nats_credentials else None,
+            connect_timeout=3,
+            reconnect_time_wait=1,
+            max_reconnect_attempts=-1,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            graceful_timeout=10,
+            error_cb=self._note,
+            logger=None,
+            middlewares=[settler.middleware()],
+            # FastStream would find out for each message what the handler's parameters need, in a thread.
+            apply_types=False,
+        )
+        settler.broker = self.broker
         self._said = ""
 
     async def connect(self) -> None:
         """Connect, however long it takes for the server to be there."""
         while True:
             try:
-                self._client = await self._connected()
+                await self.broker.connect()
             except (OSError, nats.errors.Error, TimeoutError) as error:
                 log.warning("NATS at %s does not answer yet: %s", _address(self._url), error)
                 await asyncio.sleep(0.5)
             else:
                 return
-
-    async def _connected(self) -> Client:
-        return await nats.connect(
-            self._url,
-            name=self._name,
-            user_credentials=self._credentials,
-            connect_timeout=3,
-            reconnect_time_wait=1,
-            max_reconnect_attempts=-1,
-            ping_interval=10,
-            max_outstanding_pings=2,
-            error_cb=self._note,
-        )
 
     async def _note(self, error: Exception) -> None:
         """Log what keeps us from the server, once for as long as it stays the same.
@@ -63,21 +68,20 @@ class Connection:
             log.warning("NATS at %s: %s", _address(self._url), str(error) or self._said)
 
     async def close(self) -> None:
-        """Send what is waiting, then leave. Without a connection there is nothing to send."""
-        if self._client is None:
-            return
+        """Finish what is being handled, then leave. Without a connection there is nothing to finish with."""
         try:
-            await self._client.drain()
+            await self.broker.stop()
         except (nats.errors.Error, OSError, TimeoutError) as error:
             log.info("left NATS without a good-bye: %s", error)
-            await self._client.close()
+            await self.client.close()
 
     @property
     def client(self) -> Client:
         """The NATS client beneath. Raises nats-py's ConnectionClosedError before the first connection."""
-        if self._client is None:
-            raise nats.errors.ConnectionClosedError
-        return self._client
+        try:
+            return self.broker.config.broker_config.connection_state.connection
+        except IncorrectState as error:
+            raise nats.errors.ConnectionClosedError from error
 
     @property
     def js(self) -> JetStreamContext:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from faststream.asgi.types import Receive, Scope, Send
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 from prometheus_client import generate_latest
@@ -23,9 +24,6 @@ from services.chassis.settings import Settings
 
 Check = Callable[[], Awaitable[str | None]]
 """Returns None if all is well, else what is wrong in a sentence."""
-
-Send = Callable[[Mapping[str, object]], Awaitable[None]]
-"""ASGI: what an application sends its answer with."""
 
 CHECK_SECONDS = 4.0
 
@@ -61,15 +59,15 @@ def bus_check(bus: Bus) -> Check:
     async def check() -> str | None:
         if not bus.connected:
             return "NATS is not connected"
-        for puller in bus.pullers:
+        for subscription in bus.subscriptions:
             try:
-                info = await bus.js.consumer_info(puller.stream, puller.durable)
+                info = await bus.js.consumer_info(subscription.stream, subscription.durable)
             except NotFoundError:
-                return f"consumer {puller.durable} does not exist"
+                return f"consumer {subscription.durable} does not exist"
             except (NatsError, TimeoutError) as error:
                 return f"NATS does not answer: {error!r}"
             if not info.num_waiting and not info.num_ack_pending:
-                return f"nobody pulls from consumer {puller.durable}"
+                return f"nobody pulls from consumer {subscription.durable}"
         return None
 
     return check
@@ -106,7 +104,7 @@ class HealthServer:
         """Serve until cancelled."""
         await self._server.serve()
 
-    async def _app(self, scope: Mapping[str, object], _receive: object, send: Send) -> None:
+    async def _app(self, scope: Scope, _receive: Receive, send: Send) -> None:
         status, kind, body = await self._answer(str(scope["path"]))
         await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
         await send({"type": "http.response.body", "body": body})

@@ -39,5 +39,5 @@ def setup_logs(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "nats", "asyncio"):
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "faststream", "nats", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)

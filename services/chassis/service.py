@@ -13,11 +13,10 @@ from typing import Final
 import nats.errors
 from nats.js.errors import Error as JetStreamError
 
-from services.chassis.bus import Bus
+from services.chassis.bus import Bus, Subscription
 from services.chassis.health import Health, HealthServer, bus_check
 from services.chassis.logs import setup_logs
 from services.chassis.metrics import Metrics
-from services.chassis.puller import Puller
 from services.chassis.settings import Settings
 from services.chassis.telemetry import Telemetry
 
@@ -73,11 +72,12 @@ class Service:
         log.info("connected to NATS")
         while True:
             await self._until(there=True)
-            self.bus.pull()
-            log.info("pulling", extra={"consumers": [p.durable for p in self.bus.pullers]})
+            await self.bus.broker.start()
+            log.info("pulling", extra={"consumers": [s.durable for s in self.bus.subscriptions]})
             await self._until(there=False)
             log.warning("a consumer is gone; waiting for it to be made again")
-            await self.bus.rest()
+            for subscriber in self.bus.broker.subscribers:
+                await subscriber.stop()
 
     async def _until(self, *, there: bool) -> None:
         """Wait until all consumers exist, or until one is known not to. A silent server changes nothing."""
@@ -86,12 +86,12 @@ class Service:
 
     async def _consumers_exist(self) -> bool | None:
         """Whether all our consumers exist; None if the server does not say."""
-        found = [await self._exists(puller) for puller in self.bus.pullers]
+        found = [await self._exists(s) for s in self.bus.subscriptions]
         return None if None in found else all(found)
 
-    async def _exists(self, puller: Puller) -> bool | None:
+    async def _exists(self, subscription: Subscription) -> bool | None:
         try:
-            await self.bus.js.consumer_info(puller.stream, puller.durable)
+            await self.bus.js.consumer_info(subscription.stream, subscription.durable)
         except (JetStreamError, nats.errors.Error, TimeoutError) as error:
             return False if getattr(error, "code", None) == 404 else None
         return True

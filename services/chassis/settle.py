@@ -1,4 +1,8 @@
-"""What becomes of a message after its handler: the acknowledgement policy, as plain decisions."""
+"""What becomes of a message after its handler: the acknowledgement policy, as plain decisions.
+
+FastStream's own policies lose a message on any exception, or ask for it again without a pause; so they
+are switched off, and what stands here is done instead.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carries out what `settle` decides on a message: acknowledges, asks again, or puts aside."""
+"""The FastStream middleware that carries out `settle`: acknowledges, asks again, or puts aside."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 import nats.errors
+from faststream import BaseMiddleware
+from faststream.message import StreamMessage
+from faststream.nats import NatsBroker
+from faststream.nats.message import NatsMessage
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
 
 from services.chassis.metrics import Metrics
 from services.chassis.settle import Ack, DeadLetter, Nak, Settlement, readable, settle
@@ -22,8 +25,8 @@ from services.contracts.subjects import Stream, dead_letter
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Msg], Awaitable[object]]
-"""Returns what `settle` decides by; may raise."""
+Next = Callable[[StreamMessage[Msg]], Awaitable[object]]
+"""The rest of FastStream's chain, the handler at its end."""
 
 REMEMBERED: Final = 10_000
 """How many subjects' failures in a row one process keeps in mind."""
@@ -50,31 +53,40 @@ class Failures:
 
 
 class Settler:
-    """Settles the messages of one process. `js` gives the JetStream that letters are put aside with."""
+    """Settles the messages of one process. Given to FastStream as a middleware through `middleware()`."""
 
-    def __init__(self, service: str, metrics: Metrics, js: Callable[[], JetStreamContext]) -> None:
+    def __init__(self, service: str, metrics: Metrics) -> None:
         self._service = service
         self._metrics = metrics
-        self._js = js
         self._failures = Failures()
+        self.broker: NatsBroker | None = None
 
-    async def handle(self, handler: Handler, message: Msg) -> None:
-        """Run the handler on a message and do with the message what its result asks for.
+    def middleware(self) -> Callable[..., BaseMiddleware[Msg, Msg]]:
+        """What to give to `NatsBroker(middlewares=[...])`."""
+        settler = self
 
-        If that itself fails it is logged: nobody waits for it, and the server gives the message out again.
-        """
+        class Settle(BaseMiddleware[Msg, Msg]):
+            async def consume_scope(self, call_next: Next, msg: StreamMessage[Msg]) -> None:
+                if isinstance(msg, NatsMessage):
+                    await settler.handle_guarded(call_next, msg)
+
+        return Settle
+
+    async def handle_guarded(self, call_next: Next, message: NatsMessage) -> None:
+        """As `handle`; if settling itself fails, say so: FastStream would be silent. The server asks again."""
         try:
-            await self._handle(handler, message)
+            await self.handle(call_next, message)
         except Exception:
-            log.exception("a message could not be settled", extra={"subject": message.subject})
+            log.exception("a message could not be settled", extra={"subject": message.raw_message.subject})
 
-    async def _handle(self, handler: Handler, message: Msg) -> None:
-        metadata = message.metadata
-        subject, consumer = message.subject, str(metadata.consumer)
+    async def handle(self, call_next: Next, message: NatsMessage) -> None:
+        """Run the handler on a message and do with the message what its result asks for."""
+        metadata = message.raw_message.metadata
+        subject, consumer = message.raw_message.subject, str(metadata.consumer)
         self._observe_arrival(consumer, int(metadata.num_delivered), metadata.timestamp)
         began = time.perf_counter()
         async with _kept(message):
-            result, error = await _attempt(handler, message)
+            result, error = await _attempt(call_next, message)
         self._metrics.duration.labels(consumer).observe(time.perf_counter() - began)
         settlement = settle(result, error, self._failures.count(subject))
         self._failures.note(subject, failed=isinstance(settlement, Nak) and settlement.failed)
@@ -99,33 +111,35 @@ class Settler:
             )
         self._metrics.handled.labels(consumer, outcome).inc()
 
-    async def _carry_out(self, message: Msg, settlement: Settlement, consumer: str) -> None:
+    async def _carry_out(self, message: NatsMessage, settlement: Settlement, consumer: str) -> None:
         if isinstance(settlement, Ack):
             await message.ack()
         elif isinstance(settlement, Nak):
-            await message.nak(delay=settlement.delay)
+            await message.nack(delay=settlement.delay)
         else:
             await self._bury(message, settlement)
             self._metrics.dead_letters.labels(consumer).inc()
-            await message.term()
+            await message.reject()
 
-    async def _bury(self, message: Msg, letter: DeadLetter) -> None:
+    async def _bury(self, message: NatsMessage, letter: DeadLetter) -> None:
         """Copy the message to the dead letter queue as it came, with what was wrong with it."""
-        headers = {k: v for k, v in (message.headers or {}).items() if not k.startswith("Nats-")}
+        raw = message.raw_message
+        headers = {k: v for k, v in (raw.headers or {}).items() if not k.startswith("Nats-")}
         headers |= {
             "Kaito-Error": letter.error.replace("\n", " ")[:2000],
             "Kaito-Error-Type": letter.error_type,
-            "Kaito-Original-Subject": message.subject,
-            "Kaito-Delivered": str(message.metadata.num_delivered),
+            "Kaito-Original-Subject": raw.subject,
+            "Kaito-Delivered": str(raw.metadata.num_delivered),
         }
-        log.error("message put aside", extra={"subject": message.subject, "reason": letter.error})
-        await self._js().publish(
-            dead_letter(self._service, message.subject), message.data, stream=Stream.DLQ, headers=headers
-        )
+        log.error("message put aside", extra={"subject": raw.subject, "reason": letter.error})
+        if self.broker is not None:
+            await self.broker.publish(
+                raw.data, dead_letter(self._service, raw.subject), headers=headers, stream=Stream.DLQ, timeout=5
+            )
 
 
 @asynccontextmanager
-async def _kept(message: Msg) -> AsyncIterator[None]:
+async def _kept(message: NatsMessage) -> AsyncIterator[None]:
     """Tell the server now and then that the message is worked on, or it gives it to somebody else after ACK_WAIT."""
 
     async def tell() -> None:
@@ -141,9 +155,9 @@ async def _kept(message: Msg) -> AsyncIterator[None]:
         telling.cancel()
 
 
-async def _attempt(handler: Handler, message: Msg) -> tuple[object, Exception | None]:
+async def _attempt(call_next: Next, message: NatsMessage) -> tuple[object, Exception | None]:
     """Call the handler."""
     try:
-        return await handler(message), None
+        return await call_next(message), None
     except Exception as error:
         return None, error

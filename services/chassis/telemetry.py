@@ -89,8 +89,6 @@ class Telemetry:
 
     def parent(self, message: Message, headers: Mapping[str, str]) -> Context:
         """The context to work in: that of the headers if it belongs to this generation's trace, else its root."""
-        if "traceparent" not in headers:  # as in all that is published: to read it costs as much as the rest
-            return self._root_context(message)
         carried = _PROPAGATOR.extract(dict(headers))
         context = trace.get_current_span(carried).get_span_context()
         if context.trace_id == trace_id(message.uid, message.generation):

@@ -33,7 +33,7 @@ from services.chassis.service import Service, run
 from services.chassis.settings import Settings, from_environment
 from services.chassis.settle import Outdated
 from services.contracts.messages import PlanState
-from services.contracts.subjects import Stream
+from services.contracts.subjects import PREFIX, Stream
 from services.contracts.workspace import LABEL_WORKSPACE
 from services.deployer.deployer import Deployer
 from services.deployer.engine_memory import EngineMemories
@@ -102,7 +102,9 @@ async def wire(service: Service) -> None:
 
     jobs = TuningJobs(kube, local=settings.local_ports)
     deployer = Deployer(kube, service.bus, images, otlp, memories, sight, jobs, local=settings.local_ports)
-    service.bus.handle(PlanState, Stream.PLANS, "deployer-plans", deployer.on_plan, workers=DEPLOYING)
+    service.bus.handle(
+        PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan, workers=DEPLOYING
+    )
     looker = Looker(deployer, watches)
     service.tasks.append(lambda: looker.run(service.connected))
     for resource, watch in watches.items():

@@ -13,7 +13,7 @@ from services.chassis.service import Service, run
 from services.chassis.settings import from_environment
 from services.chassis.settle import readable
 from services.contracts.messages import Demand
-from services.contracts.subjects import Stream, provisioner_consumer
+from services.contracts.subjects import PREFIX, Stream, provisioner_consumer
 from services.provisioner.bounded import Bounded
 from services.provisioner.collect import Collector
 from services.provisioner.loop import Loop
@@ -49,7 +49,7 @@ async def wire(service: Service, settings: ProvisionerSettings) -> None:
     collector = Collector(service.bus, kube, provider, nodes, loop.locks, settings)
 
     name = provider.name
-    service.bus.handle(Demand, Stream.DEMANDS, provisioner_consumer(name), loop.handle)
+    service.bus.handle(Demand, Stream.DEMANDS, provisioner_consumer(name), f"{PREFIX}.demand.{name}.>", loop.handle)
     service.tasks += [
         nodes.run,
         *[loop.follow] * FOLLOWERS,

@@ -8,7 +8,7 @@ from typing import Final
 from services.chassis.service import Service, run
 from services.chassis.settings import Settings, from_environment
 from services.contracts.messages import Report, WorkspaceState
-from services.contracts.subjects import Stream
+from services.contracts.subjects import PREFIX, Stream
 from services.scheduler.architectures import load_architectures
 from services.scheduler.catalog import load_catalogue
 from services.scheduler.hub.book import FactsBook
@@ -31,10 +31,11 @@ async def wire(service: Service) -> None:
         WorkspaceState,
         Stream.WORKSPACES,
         "scheduler-workspaces",
+        f"{PREFIX}.workspace.>",
         scheduler.on_workspace,
         workers=PLANNING,
     )
-    service.bus.handle(Report, Stream.REPORTS, "scheduler-reports", scheduler.on_report)
+    service.bus.handle(Report, Stream.REPORTS, "scheduler-reports", f"{PREFIX}.report.>", scheduler.on_report)
 
 
 def _book(service: Service) -> FactsBook | None:

@@ -22,7 +22,7 @@ from services.chassis.service import Service, run
 from services.chassis.settings import Settings, from_environment
 from services.chassis.topology import Topology
 from services.contracts.messages import Message, PlanState, Report
-from services.contracts.subjects import Stream
+from services.contracts.subjects import PREFIX, Stream
 from services.watcher.publisher import Publisher
 from services.watcher.writer import Writer, identity, is_release
 
@@ -73,8 +73,12 @@ async def wire(service: Service) -> None:
             lull.hurry()  # the deployer is making its workload now, and perhaps more plans follow
         await looks.ask(message if is_release(message) else identity(message))
 
-    service.bus.handle(PlanState, Stream.PLANS, "watcher-plans", on_message, workers=WAITING_FOR_STATUS)
-    service.bus.handle(Report, Stream.REPORTS, "watcher-reports", on_message, workers=WAITING_FOR_STATUS)
+    service.bus.handle(
+        PlanState, Stream.PLANS, "watcher-plans", f"{PREFIX}.plan.>", on_message, workers=WAITING_FOR_STATUS
+    )
+    service.bus.handle(
+        Report, Stream.REPORTS, "watcher-reports", f"{PREFIX}.report.>", on_message, workers=WAITING_FOR_STATUS
+    )
     service.tasks.append(leader.run)
     service.health.add("watch", watch_check(service, leader, watch, kube))
 

@@ -29,10 +29,10 @@ async def measure_hop(stack: Stack, *, messages: int = 1000, pause: float = 0.01
     async def handle(report: Report) -> None:
         arrived[report.name] = time.perf_counter()
 
-    bus.handle(Report, Stream.REPORTS, DURABLE, handle)
+    bus.handle(Report, Stream.REPORTS, DURABLE, SUBJECTS, handle)
     await bus.connect()
     await bus.js.add_consumer(Stream.REPORTS, consumer(DURABLE, [SUBJECTS]))
-    bus.pull()
+    await bus.broker.start()
     for number in range(messages):
         report = _report(f"hop-{number}")
         sent[report.name] = time.perf_counter()

@@ -64,7 +64,7 @@ def scheduler(server: NatsServer, handler: Callable[[WorkspaceState], object]) -
         result = handler(message)
         return result if isinstance(result, Again) else None
 
-    made.bus.handle(WorkspaceState, Stream.WORKSPACES, "scheduler-workspaces", handle)
+    made.bus.handle(WorkspaceState, Stream.WORKSPACES, "scheduler-workspaces", "kaito.workspace.>", handle)
     return made
 
 

@@ -41,7 +41,7 @@ async def test_a_message_that_is_worked_on_for_long_is_not_handed_out_again(
 
     await bus.client.subscribe("$JS.ACK.>", cb=heard)
     made = service("scheduler", nats_server)
-    made.bus.handle(WorkspaceState, Stream.WORKSPACES, DURABLE, work)
+    made.bus.handle(WorkspaceState, Stream.WORKSPACES, DURABLE, "kaito.workspace.>", work)
     async with running(made):
         await bus.publish(state())
         await until(lambda: len(signs) >= ENOUGH)
