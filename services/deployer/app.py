@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 
 STALE_AFTER: Final = 90.0
 LOOKERS: Final = 8
+SETTLES: Final = 0.2
+"""Seconds after which a workspace is looked at of which something changed: mostly more changes follow at once."""
 DEPLOYING: Final = 128
 """Plans that are carried out side by side. Each waits for the API server most of the time."""
 
@@ -96,7 +98,7 @@ async def wire(service: Service) -> None:
     }
 
     def sight() -> Sight:
-        return {resource: watch.objects for resource, watch in watches.items()}
+        return {resource: watch.objects for resource, watch in watches.items() if watch.synced}
 
     jobs = TuningJobs(kube, local=settings.local_ports)
     deployer = Deployer(kube, service.bus, images, otlp, memories, sight, jobs, local=settings.local_ports)
@@ -134,7 +136,7 @@ class Looker:
             if isinstance(change, Deleted) or (isinstance(change, Upsert) and resource in (PODS, JOBS)):
                 key = (change.ref.namespace or "", dig_str(change.obj, "metadata", "labels", LABEL_WORKSPACE))
                 self._broken |= {key} if gone else set()
-                self._queue.add(key)
+                self._queue.add(key, after=SETTLES)
 
     async def _look(self, key: Key) -> float:
         """Look once. Seconds until it must be tried again; 0 if it need not."""

@@ -10,7 +10,6 @@ from typing import Final
 from services.chassis.bus import Bus, Last
 from services.chassis.kube import (
     CONFIGMAPS,
-    EVENTS,
     JOBS,
     PODS,
     SERVICES,
@@ -39,10 +38,11 @@ from services.deployer.benchmarks import Benchmarks
 from services.deployer.diagnose import diagnose
 from services.deployer.engine_memory import EngineMemories
 from services.deployer.last_words import last_words
-from services.deployer.leftovers import Sight, only_waits
+from services.deployer.leftovers import Sight, only_waits, owned
 from services.deployer.list_adapters import hurry_list, write_list
 from services.deployer.manifests import Images, render
 from services.deployer.pods import Pod
+from services.deployer.refusal import refusal_of
 from services.deployer.report import Observed, is_whole, not_whole, refused, released, serving, to_report, tuning_report
 from services.deployer.tuning import TuningJobs
 
@@ -64,8 +64,8 @@ WORKLOADS_AT_ONCE: Final = 16
 SERVICES_AT_ONCE: Final = 2
 """The API server gives out cluster addresses from one record. Asked for many at once, it tries again and again."""
 QUIET: Final = 0.1
-WAIT_FOR_QUIET: Final = 1.0
-"""Services wait until so many seconds have passed without a new workload, but no longer than that."""
+WAIT_FOR_QUIET: Final = 2.0
+"""Services and reports wait until so many seconds have passed without a new workload, but no longer than that."""
 
 
 class Deployer:
@@ -83,7 +83,7 @@ class Deployer:
         *,
         local: bool = False,
     ) -> None:
-        """`sight` tells what the watches show."""
+        """`sight` tells what the watches show that have shown all once."""
         self._kube = kube
         self._bus = bus
         self._images = images
@@ -222,7 +222,8 @@ class Deployer:
         if not is_whole(state.plan):
             await self._publish(not_whole(state), last)
             return None
-        pods = await self._pods(state)
+        await self._lull.wait()
+        pods = await self._seen_pods(state)
         if state.plan.workload is Workload.TUNING:
             return await self._report_tuning(state, pods, last)
         missing = len(pods) < state.plan.nodes
@@ -249,15 +250,15 @@ class Deployer:
         return None if seen.succeeded or seen.stopped else Again(PROGRESS_AGAIN if seen.pods else SOON)
 
     async def _refusal(self, state: PlanState) -> str:
-        """Why Kubernetes does not create pods for the workload, in its own words; nothing if it does."""
         kind = JOBS if state.plan.workload is Workload.TUNING else STATEFULSETS
-        about = f"involvedObject.kind={kind.kind},involvedObject.name={state.name},reason=FailedCreate"
-        stateful_set = await self._owned(ObjectRef(kind, state.name, state.namespace), state.uid)
-        found = await self._kube.list(EVENTS, namespace=state.namespace, fields=about)
-        uid = dig_str(stateful_set, "metadata", "uid")
-        told = [event for event in found.items if uid and dig_str(event, "involvedObject", "uid") == uid]
-        newest = max(told, key=lambda event: dig_str(event, "lastTimestamp"), default=None)
-        return dig_str(newest, "message")
+        seen = owned(self._sight(), kind, state.uid)
+        workload = seen[0] if seen else await self._owned(ObjectRef(kind, state.name, state.namespace), state.uid)
+        return await refusal_of(self._kube, kind, workload) if workload else ""
+
+    async def _seen_pods(self, state: PlanState) -> tuple[Pod, ...]:
+        """The pods as the watch shows them: whatever it shows later is looked at anew. To list costs as all pods do."""
+        seen = owned(self._sight(), PODS, state.uid)
+        return await self._pods(state) if seen is None else tuple(Pod.model_validate(obj) for obj in seen)
 
     async def _pods(self, state: PlanState) -> tuple[Pod, ...]:
         selector = f"{LABEL_WORKSPACE}={state.name},{LABEL_OWNER_UID}={state.uid}"
@@ -295,6 +296,4 @@ class Deployer:
 
     async def _owned(self, ref: ObjectRef, owner_uid: str) -> JsonObject | None:
         found = await self._kube.get(ref)
-        if found is None or dig_str(found, "metadata", "labels", LABEL_OWNER_UID) != owner_uid:
-            return None
-        return found
+        return found if dig_str(found, "metadata", "labels", LABEL_OWNER_UID) == owner_uid else None

@@ -1,4 +1,4 @@
-"""What the watches still show of a workspace that is taken down: to look there costs the API server nothing. Pure."""
+"""What the watches show of a workspace: to look there costs the API server nothing. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from services.contracts.messages import PlanState
 from services.contracts.workspace import LABEL_OWNER_UID
 
 Sight = Mapping[Resource, Mapping[Key, JsonObject]]
-"""The objects of each resource that is watched."""
+"""The objects of each resource whose watch has shown all that there is."""
 
 
 def only_waits(sight: Sight, state: PlanState) -> bool:
@@ -21,11 +21,23 @@ def only_waits(sight: Sight, state: PlanState) -> bool:
     return bool(seen) and all(resource == PODS or _is_going(obj) for resource, obj in seen)
 
 
+def owned(sight: Sight, resource: Resource, uid: str) -> list[JsonObject] | None:
+    """The workspace's objects of one resource, by name. None where its watch has not shown all yet."""
+    if resource not in sight:
+        return None
+    found = sorted(sight[resource].items())
+    return [obj for _, obj in found if _owner(obj) == uid]
+
+
 def _owned(sight: Sight, uid: str) -> Iterator[tuple[Resource, JsonObject]]:
     for resource, objects in sight.items():
         for obj in objects.values():
-            if dig_str(obj, "metadata", "labels", LABEL_OWNER_UID) == uid:
+            if _owner(obj) == uid:
                 yield resource, obj
+
+
+def _owner(obj: JsonObject) -> str:
+    return dig_str(obj, "metadata", "labels", LABEL_OWNER_UID)
 
 
 def _is_going(obj: JsonObject) -> bool:

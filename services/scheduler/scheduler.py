@@ -36,10 +36,12 @@ log = logging.getLogger(__name__)
 
 GOING_AGAIN: Final = 5.0
 """Seconds until it is looked whether all has been let go of, if no report tells it."""
-QUIET: Final = 0.1
-WAIT_FOR_QUIET: Final = 0.75
-"""The report that all went well waits until so many seconds have passed without a new plan, but no longer than that:
-the plan itself is on its way, and two services read each report."""
+QUIET: Final = 0.5
+WAIT_FOR_QUIET: Final = 5.0
+"""Of several workspaces that are planned at once, all get their plans first: demands, and reports that all went well,
+wait until so many seconds have passed without a new plan, but no longer than that. A node takes minutes to come, and
+what it costs the API server and the bus to make one is several times what a workload costs.
+"""
 OFFERS_FOR: Final = 1.0
 """Seconds for which a reading of the offers serves all workspaces."""
 
@@ -66,14 +68,21 @@ class OfferBook:
 class Scheduler:
     """Plans one workspace at a time; several side by side for different workspaces."""
 
-    def __init__(self, bus: Bus, catalogue: Catalogue, known: KnownSkus, book: FactsBook | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        catalogue: Catalogue,
+        known: KnownSkus,
+        book: FactsBook | None = None,
+        lull: Lull | None = None,
+    ) -> None:
         self._bus = bus
         self._book = book
         self._catalogue = catalogue
         self._known = known
         self._offers = OfferBook(bus)
         self._locks = KeyLocks()
-        self._lull = Lull(quiet=QUIET, at_most=WAIT_FOR_QUIET)
+        self._lull = lull or Lull(quiet=QUIET, at_most=WAIT_FOR_QUIET)
 
     async def on_workspace(self, state: WorkspaceState) -> Again | None:
         """What a user wants has changed, or is looked at again."""
@@ -129,10 +138,10 @@ class Scheduler:
     async def _carry_out(self, state: WorkspaceState, last: Last[PlanState], decision: Decision) -> Again | None:
         if decision.plan is not None:
             await self._publish_plan(_plan_state(state, decision.plan), last)
-            for demand in demands_for(state, decision.plan):
-                await self._demand(demand)
-        if decision.condition.is_true:  # what went wrong is told at once
+        if decision.condition.is_true and self._locks.in_use > 1:  # what went wrong is told at once
             await self._lull.wait()
+        for demand in demands_for(state, decision.plan) if decision.plan else ():
+            await self._demand(demand)
         await self._report(state, decision.plan, decision.condition, decision.next_step)
         return Again(decision.again) if decision.again else None
 

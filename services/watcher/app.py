@@ -34,7 +34,7 @@ STATUS_PAUSE: Final = 0.25
 STATUS_AT_ONCE: Final = 4
 """Statuses that are written side by side: in a burst, they must not keep the API server from the workloads."""
 QUIET: Final = 0.4
-WAIT_FOR_QUIET: Final = 1.0
+WAIT_FOR_QUIET: Final = 2.0
 """Statuses wait until so many seconds have passed without a plan, but no longer than that. To write one costs the
 API server as much as three workloads."""
 WAITING_FOR_STATUS: Final = 128
@@ -59,8 +59,8 @@ async def wire(service: Service) -> None:
     kube = await KubeClient.connect()
     service.resources.push_async_callback(kube.close)
     events = EventRecorder(kube, component="kaitobus-watcher")
-    writer = Writer(kube, service.bus, events, service.telemetry)
     watch = ListWatch(kube, WORKSPACES, resync_seconds=settings.resync_seconds)
+    writer = Writer(kube, service.bus, events, service.telemetry, lambda key: watch.objects.get(key))
     publisher = Publisher(kube, service.bus, writer, watch)
     lease = Lease(kube, settings.lease_name, settings.lease_namespace, terms=Terms.lasting(settings.lease_seconds))
     leader = Leader(service, settings, publisher, lease)

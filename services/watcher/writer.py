@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from services.chassis.bus import Bus
@@ -16,6 +17,7 @@ from services.chassis.kube import (
     EventRecorder,
     EventTarget,
     JsonObject,
+    Key,
     KubeClient,
     NotFound,
     ObjectRef,
@@ -61,10 +63,17 @@ def report_subjects(workspace: Workspace, plan: PlanState | None) -> list[str]:
     ]
 
 
+Shown = Callable[[Key], JsonObject | None]
+"""What a watch shows of a workspace now. It may be behind."""
+
+
 class Writer:
     """Brings the status of one workspace at a time to what the bus says of it."""
 
-    def __init__(self, kube: KubeClient, bus: Bus, events: EventRecorder, telemetry: Telemetry) -> None:
+    def __init__(
+        self, kube: KubeClient, bus: Bus, events: EventRecorder, telemetry: Telemetry, shown: Shown = lambda _: None
+    ) -> None:
+        self._shown = shown
         self._kube = kube
         self._bus = bus
         self._events = events
@@ -72,12 +81,31 @@ class Writer:
 
     async def on_message(self, message: Message) -> None:
         """A plan or a report has come: look at that workspace. Raises `Outdated` after losing a race."""
+        if await self._written_on_what_is_shown(message):
+            return
         obj = await self._kube.get(ObjectRef(WORKSPACES, message.name, message.namespace))
         workspace = read(obj) if obj else None
         if workspace is not None and workspace.metadata.uid == message.uid:
             await self.write(workspace, await self._seen(workspace))
         elif is_release(message):
             await self._forget(message, None)  # it went by force, and now all that it had is gone too
+
+    async def _written_on_what_is_shown(self, message: Message) -> bool:
+        """Write on top of what the watch shows: mostly that is the newest, and to read it would cost the API server a
+        third of the write. False where it was behind, or says that there is nothing to write: then it must be read.
+        """
+        obj = self._shown(message.key)
+        workspace = read(obj) if obj else None
+        if workspace is None or workspace.metadata.uid != message.uid or workspace.metadata.deleting:
+            return False
+        seen = await self._seen(workspace)
+        if next_status(workspace, seen, datetime.now(UTC)) == workspace.status:
+            return False
+        try:
+            await self.write(workspace, seen)
+        except Outdated:
+            return False
+        return True
 
     async def write_problem(self, workspace: Workspace, problem: Problem) -> None:
         """Say what is wrong with a workspace. Works without the bus."""

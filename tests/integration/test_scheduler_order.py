@@ -1,15 +1,17 @@
-"""States of one workspace that are handled at the same time: what was deleted is not planned afterwards."""
+"""What comes first: a deletion before a plan, and in a burst all plans before the first demand."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
 
 from services.chassis.bus import Bus
+from services.chassis.lull import Lull
 from services.contracts import subjects
-from services.contracts.messages import PlanState, WorkspaceState
+from services.contracts.messages import Demand, PlanState, WorkspaceState
 from services.contracts.offers import Offer, Offers
 from services.contracts.workspace import Inference, LabelSelector, Preset, Resource, WorkspaceSpec
 from services.scheduler.catalog import load_catalogue
@@ -49,3 +51,43 @@ async def test_a_workspace_that_is_deleted_while_it_is_planned_has_no_plan_that_
     await asyncio.gather(*(scheduler.on_workspace(state) for state in order))
     last = await bus.last(PlanState, subjects.plan("default", "w"))
     assert last.message is None or last.message.retired
+
+
+class Burst(Lull):
+    """A burst that lasts until the test ends it."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=0, at_most=0)
+        self.over = asyncio.Event()
+
+    async def wait(self) -> None:
+        await self.over.wait()
+
+
+async def test_in_a_burst_no_node_is_demanded_before_all_are_planned(bus: Bus) -> None:
+    await bus.offer(Offers(provider="acme", offers=(OFFER,), published_at=datetime.now(UTC)))
+    burst = Burst()
+    scheduler = Scheduler(bus, load_catalogue(), load_known_skus(), lull=burst)
+    names = ("a", "b", "c")
+    states = [APPLIED.model_copy(update={"name": name, "uid": f"uid-{name}"}) for name in names]
+    planning = [asyncio.create_task(scheduler.on_workspace(state)) for state in states]
+    await until(lambda: bus.subjects(PlanState), [subjects.plan("default", name) for name in names])
+    assert await bus.subjects(Demand) == []
+    burst.over.set()
+    await asyncio.gather(*planning)
+    await until(lambda: bus.subjects(Demand), [subjects.demand("acme", "default", name) for name in names])
+
+
+async def test_who_is_planned_alone_waits_for_nobody(bus: Bus) -> None:
+    await bus.offer(Offers(provider="acme", offers=(OFFER,), published_at=datetime.now(UTC)))
+    scheduler = Scheduler(bus, load_catalogue(), load_known_skus(), lull=Burst())
+    async with asyncio.timeout(60):
+        await scheduler.on_workspace(APPLIED)
+    await until(lambda: bus.subjects(Demand), [subjects.demand("acme", "default", "w")])
+
+
+async def until(found: Callable[[], Awaitable[list[str]]], wanted: list[str]) -> None:
+    """Wait until that is found: what is published shows in the copies of HISTORY a moment later."""
+    async with asyncio.timeout(60):
+        while await found() != wanted:
+            await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What the watches show of a workspace that is taken down."""
+"""What the watches show of a workspace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from services.chassis.kube import PODS, SERVICES, STATEFULSETS, JsonObject, Reso
 from services.contracts.messages import PlanState
 from services.contracts.plan import Fixed, Plan, Workload
 from services.contracts.workspace import LABEL_OWNER_UID
-from services.deployer.leftovers import only_waits
+from services.deployer.leftovers import only_waits, owned
 
 STATE = PlanState(
     namespace="ns", name="w", uid="mine", generation=1,
@@ -48,3 +48,14 @@ def test_one_that_must_still_be_deleted_counts_more_than_those_that_go() -> None
 def test_where_nothing_is_seen_it_is_asked() -> None:
     assert not only_waits({}, STATE)
     assert not only_waits({PODS: {}, STATEFULSETS: {}}, STATE)
+
+
+def test_the_objects_of_one_workspace_come_by_name() -> None:
+    first, second = seen(), seen(going=True)
+    pods = {("ns", "w-1"): second, ("ns", "w-0"): first, ("ns", "v-0"): seen(owner="another")}
+    assert owned({PODS: pods}, PODS, "mine") == [first, second]
+    assert owned({PODS: pods}, PODS, "nobody") == []
+
+
+def test_what_a_watch_has_not_shown_yet_is_not_taken_for_gone() -> None:
+    assert owned({STATEFULSETS: {}}, PODS, "mine") is None

@@ -22,6 +22,7 @@ from services.chassis.kube import (
     Unreachable,
 )
 from services.chassis.kube.backoff import RETRIES, backoff, retry_delay
+from services.chassis.kube.transport import asks_for_proxy
 from tests.unit.scripted_api_server import (
     Reply,
     ScriptedApiServer,
@@ -269,3 +270,16 @@ def test_a_bad_configuration_is_not_tried_again() -> None:
     assert retry_delay(Unreachable("no"), 1, idempotent=False) is None
     assert retry_delay(KubeError(429, "TooMany", ""), 1, idempotent=False) is not None
     assert retry_delay(Conflict(409, "Conflict", ""), 1, idempotent=True) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "proxies", "asked"),
+    [
+        ("https://10.0.0.1:443", {}, False),
+        ("https://10.0.0.1:443", {"https": "http://proxy:3128"}, True),
+        ("https://127.0.0.1:6443", {"https": "http://proxy:3128"}, False),
+        ("https://localhost:6443", {"https": "http://proxy:3128"}, False),
+    ],
+)
+def test_a_proxy_is_looked_for_only_where_there_is_one(url: str, proxies: dict[str, str], asked: bool) -> None:
+    assert asks_for_proxy(url, proxies) is asked

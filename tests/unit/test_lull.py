@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from services.chassis.lull import Lull
+from tests.unit.virtual_time import run
 
 
-def clock() -> float:
-    return asyncio.get_running_loop().time()
+def waits(lull: Lull, *, hurries: tuple[float, ...] = ()) -> float:
+    """The seconds that one waits who comes now, while others hurry so many seconds from now."""
+
+    async def wait() -> float:
+        clock = asyncio.get_running_loop().time
+        for at in hurries:
+            asyncio.get_running_loop().call_later(at, lull.hurry) if at else lull.hurry()
+        began = clock()
+        await lull.wait()
+        return clock() - began
+
+    return run(wait())
 
 
-async def waits(lull: Lull) -> float:
-    began = clock()
-    await lull.wait()
-    return clock() - began
+def test_nobody_waits_where_nothing_has_happened() -> None:
+    assert waits(Lull(quiet=60, at_most=60)) == 0
 
 
-async def test_nobody_waits_where_nothing_has_happened() -> None:
-    assert await waits(Lull(quiet=60, at_most=60)) < 1
+def test_it_is_over_when_it_has_been_quiet_for_so_long() -> None:
+    assert waits(Lull(quiet=0.05, at_most=60), hurries=(0,)) == pytest.approx(0.05)
 
 
-async def test_it_is_over_when_it_has_been_quiet_for_so_long() -> None:
-    lull = Lull(quiet=0.05, at_most=60)
-    lull.hurry()
-    assert 0.04 < await waits(lull) < 5
+def test_each_new_hurry_makes_it_longer() -> None:
+    assert waits(Lull(quiet=0.1, at_most=60), hurries=(0, 0.08, 0.15)) == pytest.approx(0.25)
 
 
-async def test_each_new_hurry_makes_it_longer() -> None:
-    lull = Lull(quiet=0.1, at_most=60)
-    lull.hurry()
-    asyncio.get_running_loop().call_later(0.08, lull.hurry)
-    assert await waits(lull) > 0.17
-
-
-async def test_nobody_waits_longer_than_was_said_however_much_others_hurry() -> None:
-    lull = Lull(quiet=60, at_most=0.05)
-    lull.hurry()
-    assert 0.04 < await waits(lull) < 5
+def test_nobody_waits_longer_than_was_said_however_much_others_hurry() -> None:
+    assert waits(Lull(quiet=60, at_most=0.05), hurries=(0, 0.01)) == pytest.approx(0.05)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.kube import dig, dig_dict, dig_str
+from services.chassis.kube import JsonObject, dig, dig_dict, dig_str
 from services.chassis.settle import Outdated
 from services.contracts.conditions import Condition, ConditionType, Reason, StatusCondition, false, true
 from services.contracts.messages import Phase
@@ -104,6 +104,50 @@ async def test_a_plan_on_the_bus_is_written_into_the_status() -> None:
     await watcher.writer.on_message(plan_state(plan(2)))
     assert dig(watcher.kube.workspace(), "status", "plan", "revision") == 2
     assert dig_dict(watcher.kube.workspace(), "status", "plan", "nodeLabels")["kaito.sh/workspace"] == "w"
+
+
+class TestWhatTheWatchShows:
+    """It is mostly the newest, and then nothing is read; where it is not, it does no harm."""
+
+    async def test_the_status_is_written_on_top_of_it_without_reading(self) -> None:
+        watcher = Watcher()
+        watcher.kube.put(manifest())
+        watcher.shown["team", "w"] = manifest()
+        watcher.bus.put(plan_state(plan(2)))
+        await watcher.writer.on_message(plan_state(plan(2)))
+        assert dig(watcher.kube.workspace(), "status", "plan", "revision") == 2
+        assert (watcher.kube.log, watcher.kube.reads) == (["status"], 0)
+
+    async def test_where_it_is_behind_the_workspace_is_read(self) -> None:
+        watcher = Watcher()
+        watcher.kube.put(manifest(version="8", generation=2))
+        watcher.shown["team", "w"] = manifest(version="7")
+        watcher.bus.put(plan_state(plan(2)))
+        await watcher.writer.on_message(plan_state(plan(2)))
+        assert dig(watcher.kube.workspace(), "status", "observedGeneration") == 2
+        assert (watcher.kube.log, watcher.kube.reads) == (["status"], 1)
+
+    async def test_that_there_is_nothing_to_write_is_not_believed(self) -> None:
+        """The bus says again what it said first; in between another wrote something else, which is not shown yet."""
+        watcher = Watcher()
+        watcher.kube.put(manifest())
+        watcher.bus.put(plan_state(plan(2)))
+        await watcher.writer.on_message(plan_state(plan(2)))
+        before = watcher.kube.workspace()
+        watcher.shown["team", "w"] = before
+        metadata = {**dig_dict(before, "metadata"), "resourceVersion": "900"}
+        watcher.kube.put({**before, "metadata": metadata, "status": {"plan": plan(1).to_dict()}})
+        await watcher.writer.on_message(plan_state(plan(2)))
+        assert dig(watcher.kube.workspace(), "status", "plan", "revision") == 2
+
+    @pytest.mark.parametrize("shown", [manifest(uid="earlier"), manifest(deleting=True)], ids=["a namesake", "deleted"])
+    async def test_one_that_is_another_or_goes_is_read(self, shown: JsonObject) -> None:
+        watcher = Watcher()
+        watcher.kube.put(manifest())
+        watcher.shown["team", "w"] = shown
+        watcher.bus.put(plan_state())
+        await watcher.writer.on_message(plan_state())
+        assert (watcher.kube.log, watcher.kube.reads) == (["status"], 1)
 
 
 async def test_a_message_about_an_earlier_workspace_of_that_name_is_dropped() -> None:

@@ -58,6 +58,7 @@ class FakeKube:
         self.objects: dict[ObjectRef, JsonObject] = {}
         self.changes: asyncio.Queue[Change | Synced] = asyncio.Queue()
         self.log: list[str] = []
+        self.reads = 0
         self._version = 100
 
     def put(self, obj: JsonObject) -> None:
@@ -76,6 +77,7 @@ class FakeKube:
         return self.objects[ObjectRef(WORKSPACES, name, "team")]
 
     async def get(self, ref: ObjectRef) -> JsonObject | None:
+        self.reads += 1
         await asyncio.sleep(0)
         return deepcopy(self.objects.get(ref))
 
@@ -190,7 +192,9 @@ class Watcher:
         self.events = FakeEvents()
         # The fakes have what is used of the real ones, and nothing else.
         kube_client, real_bus = cast(KubeClient, self.kube), cast(Bus, self.bus)
-        self.writer = Writer(kube_client, real_bus, cast(EventRecorder, self.events), Telemetry(None, "watcher"))
+        self.shown: dict[Key, JsonObject] = {}
+        events, telemetry = cast(EventRecorder, self.events), Telemetry(None, "watcher")
+        self.writer = Writer(kube_client, real_bus, events, telemetry, self.shown.get)
         self.publisher = Publisher(kube_client, real_bus, self.writer, cast(ListWatch, FakeWatch(self.kube)))
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies
 
 import aiohttp
 import yaml
@@ -162,10 +163,17 @@ async def _load(kubeconfig: str | None) -> Configuration:
                 await load_kube_config(path, client_configuration=configuration, persist_config=False)
     except (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
         raise BadKubeconfig(f"the kubeconfig {named or '~/.kube/config'} cannot be used: {error}") from error
-    if _is_loopback(configuration.host):
-        # As Go's clients do: a proxy of the environment is not asked for addresses on this machine.
+    if not asks_for_proxy(configuration.host, getproxies()):
         configuration.client_session_kwargs = {"trust_env": False}
     return configuration
+
+
+def asks_for_proxy(url: str, proxies: Mapping[str, str]) -> bool:
+    """Whether aiohttp is to look for a proxy in the environment. It does so in a thread, twice for each call.
+
+    As Go's clients do, it is not asked for addresses on this machine.
+    """
+    return bool(proxies) and not _is_loopback(url)
 
 
 def _existing(paths: str) -> str:
