@@ -19,7 +19,8 @@ from services.provisioner.cached import Cached
 from services.provisioner.node_facts import NodeFacts, facts
 from services.provisioner.provider import Deadlines, Instance, InstanceSpec, InstanceState, Key
 from services.provisioner.providers.azure import naming, parameters, pools
-from services.provisioner.providers.azure.arm import Arm, credential
+from services.provisioner.providers.azure.arm import Arm
+from services.provisioner.providers.azure.login import credential
 from services.provisioner.providers.azure.readings import MarketReader, Operations
 from services.provisioner.providers.azure.settings import AzureSettings, what_is_wrong
 from services.provisioner.providers.azure.translate import Refused
