@@ -13,6 +13,7 @@ from botocore.config import Config
 
 from services.provisioner.providers.aws.errors import SDK_ERRORS, as_provider_error
 from services.provisioner.providers.aws.settings import AwsSettings
+from services.provisioner.providers.aws.standing import Standing
 
 Service = Literal["eks", "ec2"]
 
@@ -35,10 +36,16 @@ class AwsClient:
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="aws")
         self._making = threading.Lock()
         self._clients: dict[Service, BaseClient] = {}
+        self.standing = Standing()
+
+    def close(self) -> None:
+        """Give up the threads; what they are at ends with the SDK's own time-outs."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def eks(self, operation: str, **arguments: object) -> dict[str, object]:
         """One request to EKS, by the SDK's name of it. Raises `AwsError`."""
-        return await self._call("eks", operation, arguments)
+        with self.standing.noted(operation):
+            return await self._call("eks", operation, arguments)
 
     async def ec2(self, operation: str, **arguments: object) -> dict[str, object]:
         """One request to EC2, by the SDK's name of it. Raises `AwsError`."""
