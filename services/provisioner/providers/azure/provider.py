@@ -47,9 +47,9 @@ class AzureProvider:
         self._settings = settings
         self._arm = Arm(settings, tokens)
         self._pools = Cached(self._all, settings.list_seconds)
-        self._market = MarketReader(self._arm, settings)
-        self._operations = Operations(self._arm, settings.poll_seconds)
         self._table = tuple(sku.offer() for sku in load_table("azure").values())
+        self._market = MarketReader(self._arm, settings, self._table)
+        self._operations = Operations(self._arm, settings.poll_seconds)
         self._problem: str | None = None
 
     async def offers(self) -> tuple[Offer, ...]:
