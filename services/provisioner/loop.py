@@ -28,7 +28,7 @@ from services.provisioner.nodes import Nodes
 from services.provisioner.offers import OfferPublisher
 from services.provisioner.polling import Polling
 from services.provisioner.provider import Deadlines, Key, Provider
-from services.provisioner.reconcile import STEADY, decide, is_met, look_again, pace
+from services.provisioner.reconcile import STEADY, UNTOLD, decide, is_met, look_again, pace
 from services.provisioner.refusals import Refusals
 from services.provisioner.replaced import ready_before
 from services.provisioner.report import summarise
@@ -116,7 +116,7 @@ class Loop:
             self._rest(view.demand.key)
         elif self._polling:
             self._polling.wait(view.demand.key, view.instances, pace(view, now))
-        return None if after is None else Again(jittered(after) if after == STEADY else after)
+        return None if after is None else Again(jittered(after) if after in (STEADY, UNTOLD) else after)
 
     def _rest(self, workspace: Key) -> None:
         if self._polling:

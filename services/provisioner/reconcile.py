@@ -15,7 +15,9 @@ from services.provisioner.provider import Deadlines, Instance, InstanceSpec, Ins
 from services.provisioner.view import View
 
 STEADY: Final = 60.0
-"""Seconds until a demand is looked at again of which no change is told: to make up for what was missed."""
+"""Seconds until a demand that is met is looked at again."""
+UNTOLD: Final = 45.0
+"""The same for one that is not, and of which no change is told: to make up, within a minute, for what was missed."""
 BARE: Final = 5.0
 """The same while a node is awaited whose name is known."""
 TROUBLED: Final = 5.0
@@ -123,7 +125,7 @@ def look_again(view: View, now: datetime, deadlines: Deadlines) -> float | None:
         return SOONEST  # somebody wrote to the node at the same moment
     if any(i.node_name and view.node_of(i) is None for i in view.kept):
         return min(BARE, _by_age(view, now))  # nobody tells of a node that joins without our labels
-    return min(STEADY, max(SOONEST, _until_a_deadline(view, now, deadlines)))
+    return min(UNTOLD, max(SOONEST, _until_a_deadline(view, now, deadlines)))
 
 
 def is_met(view: View) -> bool:
@@ -150,7 +152,7 @@ def _until_a_deadline(view: View, now: datetime, deadlines: Deadlines) -> float:
     waiting = [i for i in view.kept if not view.is_ready(i)]
     limits = [view.deadline(i, deadlines) for i in waiting]
     limits += [until for i in waiting if (until := view.sick_until(i, deadlines))]
-    return min(((limit - now).total_seconds() for limit in limits if limit > now), default=STEADY)
+    return min(((limit - now).total_seconds() for limit in limits if limit > now), default=UNTOLD)
 
 
 def _unmarked(view: View, node: NodeFacts) -> bool:

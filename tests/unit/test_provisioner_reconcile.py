@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from services.contracts.errors import Failure, FailureCode
 from services.contracts.messages import Demand
 from services.provisioner.provider import InstanceState
-from services.provisioner.reconcile import BARE, SOONEST, STEADY, TROUBLED, decide, look_again, pace
+from services.provisioner.reconcile import BARE, SOONEST, STEADY, TROUBLED, UNTOLD, decide, look_again, pace
 from tests.unit.provisioner_cloud import DEADLINES, START, Cloud, demand, machine, name_of, node, view
 
 QUOTA = Failure(code=FailureCode.QUOTA_EXCEEDED, message="0 of 0", retry_at=START + timedelta(seconds=90))
@@ -138,9 +138,9 @@ def test_a_demand_of_which_nothing_is_told_is_looked_at_when_time_alone_changes_
     def again(age: timedelta) -> float | None:
         return look_again(view(instances=(machine(0, CREATING, age=age),)), START, DEADLINES)
 
-    assert again(timedelta(minutes=4)) == STEADY
+    assert again(timedelta(minutes=4)) == UNTOLD
     assert again(DEADLINES.launch - timedelta(seconds=7)) == 7
-    assert again(DEADLINES.launch + timedelta(seconds=7)) == STEADY
+    assert again(DEADLINES.launch + timedelta(seconds=7)) == UNTOLD
 
 
 def test_a_node_that_may_join_without_our_labels_is_looked_for() -> None:
@@ -166,7 +166,7 @@ def test_after_a_refusal_it_is_looked_at_when_it_is_over() -> None:
 def test_a_demand_of_zero_is_done_once_nothing_is_left() -> None:
     assert look_again(view(demand(0)), START, DEADLINES) is None
     for left in (view(demand(0), instances=(machine(0, DELETING),)), view(demand(0), nodes=(node(0),))):
-        assert look_again(left, START, DEADLINES) == STEADY
+        assert look_again(left, START, DEADLINES) == UNTOLD
         assert pace(left, START) == 1
     assert look_again(view(demand(0), blind=True), START, DEADLINES) is not None
 
