@@ -6,30 +6,29 @@ import json
 
 import pytest
 
+from services.chassis.kube import JsonObject
 from services.provisioner.providers.aws.models import USED, lean_session, only
 
-TABLE = {
-    "metadata": {"protocol": "ec2"},
-    "operations": {
-        "Wanted": {"input": {"shape": "Asked"}, "output": {"shape": "Told"}},
-        "Other": {"input": {"shape": "Else"}},
-    },
-    "shapes": {
-        "Asked": {"type": "structure", "members": {"Names": {"shape": "Names"}}},
-        "Names": {"type": "list", "member": {"shape": "Name"}},
-        "Name": {"type": "string"},
-        "Told": {"type": "structure", "members": {"Tree": {"shape": "Tree"}}},
-        "Tree": {"type": "structure", "members": {"Below": {"shape": "Tree"}}},
-        "Else": {"type": "structure", "members": {"Name": {"shape": "Name"}}},
-    },
+OPERATIONS: JsonObject = {
+    "Wanted": {"input": {"shape": "Asked"}, "output": {"shape": "Told"}},
+    "Other": {"input": {"shape": "Else"}},
+}
+SHAPES: JsonObject = {
+    "Asked": {"type": "structure", "members": {"Names": {"shape": "Names"}}},
+    "Names": {"type": "list", "member": {"shape": "Name"}},
+    "Name": {"type": "string"},
+    "Told": {"type": "structure", "members": {"Tree": {"shape": "Tree"}}},
+    "Tree": {"type": "structure", "members": {"Below": {"shape": "Tree"}}},
+    "Else": {"type": "structure", "members": {"Name": {"shape": "Name"}}},
 }
 
 
 def test_an_operation_keeps_the_shapes_it_is_made_of() -> None:
-    found = only(TABLE, frozenset({"Wanted"}))
-    assert found["metadata"] == TABLE["metadata"]
-    assert found["operations"] == {"Wanted": TABLE["operations"]["Wanted"]}
-    assert found["shapes"] == {k: v for k, v in TABLE["shapes"].items() if k != "Else"}
+    table: JsonObject = {"metadata": {"protocol": "ec2"}, "operations": OPERATIONS, "shapes": SHAPES}
+    found = only(table, frozenset({"Wanted"}))
+    assert found["metadata"] == {"protocol": "ec2"}
+    assert found["operations"] == {"Wanted": OPERATIONS["Wanted"]}
+    assert found["shapes"] == {name: shape for name, shape in SHAPES.items() if name != "Else"}
 
 
 @pytest.mark.parametrize("service", sorted(USED))
