@@ -7,6 +7,8 @@ or in which order something was said of it.
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -21,13 +23,23 @@ class KeyedQueue(Generic[K]):
     def __init__(self) -> None:
         self._due: dict[K, float] = {}
         self._busy: set[K] = set()
+        self._row: list[tuple[float, int, K]] = []
+        """A heap of what is in `_due`, and of times that have been overtaken by sooner ones: those are passed over."""
+        self._numbers = itertools.count()
         self._news = asyncio.Event()
 
     def add(self, key: K, after: float = 0.0) -> None:
         """Have a key looked at, in so many seconds at the latest."""
         at = asyncio.get_running_loop().time() + after
-        self._due[key] = min(at, self._due.get(key, at))
-        self._news.set()
+        if at < self._due.get(key, float("inf")):
+            self._due[key] = at
+            self._line_up(key)
+
+    def _line_up(self, key: K) -> None:
+        """Put a key that is due into the row, and wake who waits if it is the first there."""
+        heapq.heappush(self._row, (self._due[key], next(self._numbers), key))
+        if self._first()[1] == key:
+            self._news.set()
 
     async def work(self, look: Callable[[K], Awaitable[float]]) -> None:
         """Look at one key after the other, until cancelled. Run it several times to look at several at once.
@@ -45,7 +57,8 @@ class KeyedQueue(Generic[K]):
                 raise
             finally:
                 self._busy.discard(key)
-                self._news.set()
+                if key in self._due:
+                    self._line_up(key)
             if again > 0:
                 self.add(key, again)
 
@@ -53,13 +66,22 @@ class KeyedQueue(Generic[K]):
         loop = asyncio.get_running_loop()
         while True:
             self._news.clear()
-            free = [(at, key) for key, at in self._due.items() if key not in self._busy]
-            at, key = min(free, key=lambda item: item[0], default=(None, None))
-            if at is not None and key is not None and at <= loop.time():
+            at, key = self._first()
+            if key is not None and at <= loop.time():
+                heapq.heappop(self._row)
                 del self._due[key]
                 self._busy.add(key)
                 return key
-            await self._wait(None if at is None else at - loop.time())
+            await self._wait(None if key is None else at - loop.time())
+
+    def _first(self) -> tuple[float, K | None]:
+        """The key that is due first, and that nobody looks at; those that are busy line up again when they are not."""
+        while self._row:
+            at, _, key = self._row[0]
+            if self._due.get(key) == at and key not in self._busy:
+                return at, key
+            heapq.heappop(self._row)
+        return float("inf"), None
 
     async def _wait(self, seconds: float | None) -> None:
         try:

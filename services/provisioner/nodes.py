@@ -22,6 +22,8 @@ from services.provisioner.node_facts import NodeFacts, facts, taint_object, work
 from services.provisioner.provider import Key
 
 MANAGER: Final = "kaitobus-provisioner"
+OWN_TAINTS: Final = "node.kubernetes.io/"
+"""How the taints begin that the node lifecycle controller puts on nodes, and takes away."""
 
 
 class Nodes:
@@ -68,13 +70,17 @@ class Nodes:
         else:
             self.remember(node)
         # What a pass itself has deleted is gone only now, and no news by what is known.
-        news = gone or before is None or facts(before) != facts(node)
+        news = gone or before is None or _is_other(before, node)
         for key in self.owners(node) if self.synced and news else ():
             self.changed(key)
 
     def all(self) -> Iterable[JsonObject]:
         """All nodes of the provider."""
         return tuple(self._by_name.values())
+
+    def named(self) -> Mapping[str, JsonObject]:
+        """All nodes of the provider, by name. One that is not as it was is another object."""
+        return self._by_name
 
     def of(self, workspace: Key) -> tuple[JsonObject, ...]:
         """The nodes of one workspace."""
@@ -135,6 +141,20 @@ class Nodes:
         names.discard(name)
         if not names:
             del self._by_workspace[key]
+
+
+def _is_other(before: JsonObject, node: JsonObject) -> bool:
+    """Whether a node is not as it was, in what anything is decided by."""
+    version = dig_str(node, "metadata", "resourceVersion")
+    if version and version == dig_str(before, "metadata", "resourceVersion"):
+        return False
+    old, new = facts(before), facts(node)
+    return old.model_copy(update={"taints": _of_people(old)}) != new.model_copy(update={"taints": _of_people(new)})
+
+
+def _of_people(node: NodeFacts) -> tuple[str, ...]:
+    """The taints without those by which Kubernetes repeats what the conditions say: it writes up to four times."""
+    return tuple(taint for taint in node.taints if not taint.startswith(OWN_TAINTS))
 
 
 def _one_owner(node: JsonObject) -> Iterable[Key]:

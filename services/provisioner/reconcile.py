@@ -16,8 +16,8 @@ from services.provisioner.view import View
 
 STEADY: Final = 60.0
 """Seconds until a demand that is met is looked at again."""
-UNTOLD: Final = 30.0
-"""The same for one that is not, and of which no change is told: to make up for what was missed."""
+UNTOLD: Final = 45.0
+"""The same for one that is not, and of which no change is told: to make up, within a minute, for what was missed."""
 BARE: Final = 5.0
 """The same while a node is awaited whose name is known."""
 TROUBLED: Final = 5.0

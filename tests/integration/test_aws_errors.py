@@ -13,7 +13,7 @@ import pytest
 from services.contracts.errors import FailureCode, ProviderError
 from services.provisioner.bounded import Bounded
 from services.provisioner.nodes import Nodes
-from services.provisioner.provider import InstanceState
+from services.provisioner.provider import Instance, InstanceState
 from services.provisioner.providers.aws import AwsProvider
 from services.provisioner.providers.aws.health import CODES
 from services.provisioner.providers.aws.settings import AwsSettings
@@ -102,6 +102,54 @@ async def test_a_cluster_that_is_not_there_is_named(
         assert caught.value.code is FailureCode.NOT_FOUND
 
 
+@pytest.mark.parametrize(
+    ("where", "reply"),
+    [
+        (LIST, eks_error("ResourceNotFoundException", "No cluster found for name: models.", 404)),
+        (LIST, eks_error("AccessDeniedException", "not authorized to perform: eks:ListNodegroups", 403)),
+        (LIST, typed_error("UnrecognizedClientException", "The security token is invalid.", 403)),
+        (DESCRIBE, eks_error("AccessDeniedException", "not authorized to perform: eks:DescribeNodegroup", 403)),
+    ],
+)
+async def test_what_only_a_person_can_change_makes_it_unready_until_it_is_changed(
+    provider: AwsProvider, cloud: AwsFront, where: str, reply: Reply
+) -> None:
+    await provider.create(spec())
+    cloud.always(where, reply)
+    with pytest.raises(ProviderError):
+        await provider.list()
+    assert json.loads(reply.body)["message"] in (await provider.problem() or "")
+    cloud.heal()
+    assert [machine.name for machine in await asked_anew(provider)] == [NAME]
+    assert await provider.problem() is None
+
+
+async def asked_anew(provider: AwsProvider) -> tuple[Instance, ...]:
+    """What is listed once what was heard before is forgotten: an adoption does that."""
+    await provider.create(spec())
+    return await provider.list()
+
+
+async def test_trouble_that_passes_leaves_it_ready(provider: AwsProvider, cloud: AwsFront) -> None:
+    for reply in (eks_error("ThrottlingException", "Rate exceeded", 429), eks_error("ServerException", "no", 500)):
+        cloud.always(LIST, reply)
+        with pytest.raises(ProviderError):
+            await provider.list()
+        cloud.heal()
+    assert await provider.problem() is None
+
+
+async def test_its_threads_end_with_it(provider: AwsProvider, cloud: AwsFront) -> None:
+    await provider.list()
+    running = asyncio.create_task(provider.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with pytest.raises(RuntimeError, match="shutdown"):
+        await provider.create(spec())
+
+
 async def test_a_session_token_is_never_repeated(provider: AwsProvider, cloud: AwsFront) -> None:
     text = "The request signature we calculated does not match. The Canonical String for this request should have been"
     cloud.always(LIST, typed_error("InvalidSignatureException", f"{text} x-amz-security-token:SECRET", 403))
@@ -118,15 +166,18 @@ async def test_without_credentials_the_sdk_says_so(
     with pytest.raises(ProviderError, match="Unable to locate credentials") as caught:
         await provider.list()
     assert caught.value.code is FailureCode.UNAUTHORIZED
+    assert caught.value.message == await provider.problem()
 
 
 async def test_without_a_region_it_is_said_what_to_set(
     cloud: AwsFront, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_REGION")
+    lost = AwsProvider(AwsSettings(), nodes)
     with pytest.raises(ProviderError, match="Set AWS_REGION") as caught:
-        await AwsProvider(AwsSettings(), nodes).list()
+        await lost.list()
     assert caught.value.code is FailureCode.INVALID_REQUEST
+    assert caught.value.message == await lost.problem()
 
 
 async def test_an_answer_that_is_none_of_awss_is_an_internal_error(provider: AwsProvider, cloud: AwsFront) -> None:

@@ -218,15 +218,36 @@ async def test_a_call_that_is_cut_off_does_not_hold_up_the_next(cloud: Cloud) ->
     assert await provider.list() == ()
 
 
-async def test_a_token_endpoint_in_trouble_is_not_a_wrong_secret(cloud: Cloud) -> None:
-    """By a process that has had tokens: before that all ways to log in are tried, and none of them is told apart."""
+TRANSIENT = {"error": "temporarily_unavailable", "error_description": "AADSTS90033: A transient error has occurred."}
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["first login", "later"])
+@pytest.mark.parametrize(
+    ("play", "code", "words"),
+    [
+        (Play(503, "Service Unavailable"), CODE.INTERNAL, "answered 503 to the login: Service Unavailable"),
+        (Play(503, TRANSIENT), CODE.INTERNAL, "AADSTS90033: A transient error"),
+        (Play(400, TRANSIENT), CODE.INTERNAL, "AADSTS90033: A transient error"),
+        (Play(504, "<html><h1>Gateway Timeout</h1></html>"), CODE.TIMEOUT, "Gateway Timeout"),
+        (Play(429, {"error": "too_many_requests"}, {"Retry-After": "7"}), CODE.THROTTLED, "too_many_requests"),
+        (Play(None), CODE.TIMEOUT, "did not answer the login in time"),
+    ],
+    ids=["503", "transient", "transient as 400", "504", "429", "silence"],
+)
+async def test_a_token_endpoint_in_trouble_is_not_a_wrong_secret(
+    cloud: Cloud, play: Play, code: FailureCode, words: str, before: bool
+) -> None:
     cloud.arm.token_seconds = 0
-    provider = await cloud.provider()
-    await provider.list()
-    cloud.arm.script.play("token", Play(503, "Service Unavailable"))
-    with pytest.raises(ProviderError) as caught:
+    provider = await cloud.provider(call_seconds=0.5 if play.status is None else 10)
+    if before:
         await provider.list()
-    assert caught.value.code is FailureCode.INTERNAL
+    cloud.arm.script.play("token", play)
+    with pytest.raises(ProviderError, match=words) as caught:
+        await provider.list()
+    assert caught.value.code is code
+    assert caught.value.retry_after == (7 if play.status == 429 else None)
+    assert "aka.ms" not in caught.value.message
+    assert await provider.problem() is None
     assert await provider.list() == ()
 
 

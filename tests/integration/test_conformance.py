@@ -86,6 +86,13 @@ NODES_AS_A_WORD = ('"nodes": [{"name": name, "ready": True} for name in machines
 NEVER_READY = ("if machines]", "if False]")
 NO_MESSAGE_ID = ('"Nats-Msg-Id": unique, ', "")
 NOTHING_PUT_ASIDE = ('await js.publish(f"kaito.dlq', 'str(f"kaito.dlq')
+SAYS_NOTHING_OF_ZERO = ("await say(js, said)", 'await (say(js, said) if said["nodes"] else asyncio.sleep(0))')
+GOES_BY_REVISION_ALONE = (
+    "await say(js, said)",
+    'newest = handle.__dict__.setdefault("newest", [0])\n'
+    '        newest[0] = max(newest[0], said["planRevision"])\n'
+    '        await (say(js, said) if said["planRevision"] >= newest[0] else asyncio.sleep(0))',
+)
 DEAF = ("await handle(js, messages[0])", "await messages[0].ack()")
 
 
@@ -101,6 +108,8 @@ DEAF = ("await handle(js, messages[0])", "await messages[0].ack()")
         (NEVER_READY, "create", Rule.CONDITIONS),
         (DEAF, "create", Rule.QUICKLY),
         (NO_MESSAGE_ID, "create", Rule.MESSAGE_ID),
+        (SAYS_NOTHING_OF_ZERO, "nothing to let go", Rule.LET_GO),
+        (GOES_BY_REVISION_ALONE, "another of the name", Rule.QUICKLY),
         (TWICE_THE_SAME, "same demand twice", Rule.ONCE),
         (NOTHING_PUT_ASIDE, "malformed demand", Rule.UNREADABLE),
     ],
@@ -120,7 +129,10 @@ async def test_what_does_not_keep_to_the_contract_is_caught(
     assert result.detail
 
 
-@pytest.mark.parametrize("scenario", ["create", "scale up and down", "newest wins", "let go at once"])
+@pytest.mark.parametrize(
+    "scenario",
+    ["create", "scale up and down", "newest wins", "let go at once", "nothing to let go", "another of the name"],
+)
 async def test_what_keeps_to_it_passes(nats_server: NatsServer, tmp_path: Path, scenario: str) -> None:
     async with serving(nats_server, tmp_path):
         result = await play(nats_server, scenario)

@@ -25,7 +25,7 @@ from services.provisioner.provider import Deadlines, Provider, instance_name
 from services.provisioner.providers.aws.client import AwsClient
 from services.provisioner.providers.aws.provider import AwsProvider
 from services.provisioner.providers.aws.settings import AwsSettings
-from services.provisioner.providers.azure.arm import credential
+from services.provisioner.providers.azure.login import credential
 from services.provisioner.providers.azure.naming import pool_name
 from services.provisioner.providers.azure.provider import AzureProvider
 from services.provisioner.providers.azure.settings import AzureSettings

@@ -115,6 +115,27 @@ async def test_the_sooner_of_two_times_counts() -> None:
         await asyncio.wait_for(looked.wait(), 60)
 
 
+async def test_of_many_keys_each_is_looked_at_in_its_turn_whatever_was_said_of_it_before() -> None:
+    queue: KeyedQueue[str] = KeyedQueue()
+    seen: list[str] = []
+
+    async def look(key: str) -> float:
+        seen.append(key)
+        await asyncio.sleep(0)
+        return 0
+
+    async with working(queue, look, workers=4):
+        await asyncio.sleep(0)  # all wait for something to do
+        for number in range(100):
+            queue.add(f"{number}", after=3600 + number)
+            queue.add(f"{number}", after=0.001 * (100 - number))
+            queue.add(f"{number}", after=1800)
+        await until(lambda: len(seen) >= 100)
+        queue.add("sooner than what is left of the old times", after=0.001)
+        await until(lambda: len(seen) >= 101)
+    assert len(set(seen)) == len(seen) == 101
+
+
 async def test_a_look_that_was_broken_off_is_made_by_who_works_next() -> None:
     queue: KeyedQueue[str] = KeyedQueue()
     begun, done = asyncio.Event(), asyncio.Event()

@@ -13,11 +13,11 @@ from services.provisioner.node_facts import demanded_labels
 from services.provisioner.provider import InstanceSpec, InstanceState, Owner
 from services.provisioner.providers.fake.node import (
     FAILS,
+    Course,
+    Courses,
     booted_status,
     failing_status,
     instance_of,
-    is_due,
-    is_failing,
     is_machine,
     new_node,
 )
@@ -108,9 +108,9 @@ def test_boot_seconds_must_be_a_number(text: str) -> None:
 def test_a_node_turns_not_ready_when_its_time_has_come_and_is_not_booted_again() -> None:
     node = new_node(SPEC, START, START, {FAILS: BOOTED.isoformat()})
     node |= {"status": booted_status(node, None, START)}
-    assert (is_failing(node, START), is_failing(node, BOOTED)) == (False, True)
+    assert (Course.of(node).is_failing(START), Course.of(node).is_failing(BOOTED)) == (False, True)
     node |= {"status": failing_status(BOOTED)}
-    assert (is_failing(node, BOOTED), is_due(node, BOOTED)) == (False, False)
+    assert (Course.of(node).is_failing(BOOTED), Course.of(node).is_due(BOOTED)) == (False, False)
 
 
 # -- machines
@@ -126,14 +126,24 @@ def test_a_machine_boots_by_the_clock_alone() -> None:
 
 def test_a_booted_machine_shows_what_its_size_has_and_is_then_let_be() -> None:
     node = new_node(SPEC, START, BOOTED)
-    assert (is_due(node, START), is_due(node, BOOTED)) == (False, True)
+    assert (Course.of(node).is_due(START), Course.of(node).is_due(BOOTED)) == (False, True)
     status = booted_status(node, load_skus()[SPEC.instance_type.lower()], BOOTED)
     assert dig_dict(status, "allocatable")["nvidia.com/gpu"] == "1"
-    assert not is_due(node | {"status": status}, BOOTED)
+    assert not Course.of(node | {"status": status}).is_due(BOOTED)
 
 
 def test_other_nodes_are_none_of_its_machines() -> None:
     assert not is_machine({"metadata": {"name": "n", "labels": LABELS}})
+
+
+def test_a_node_is_read_anew_when_it_has_become_another() -> None:
+    courses, young = Courses(), new_node(SPEC, START, BOOTED)
+    assert courses.of({"fake-a-0": young, "somebody-elses": {"metadata": {}}}).keys() == {"fake-a-0"}
+    first = courses.of({"fake-a-0": young})["fake-a-0"]
+    assert courses.of({"fake-a-0": young})["fake-a-0"] is first
+    ready = young | {"status": booted_status(young, None, BOOTED)}
+    assert courses.of({"fake-a-0": ready})["fake-a-0"].is_ready
+    assert courses.of({}) == {}
 
 
 # -- pods

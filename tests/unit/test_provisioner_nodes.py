@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis.kube import NODES, JsonObject, KubeClient
+from services.chassis.kube import NODES, JsonObject, KubeClient, dig_str
 from services.provisioner.node_facts import demanded_labels
 from services.provisioner.nodes import Nodes
 from services.provisioner.provider import InstanceSpec, Key, Owner
@@ -64,6 +64,26 @@ async def test_what_the_watch_brings_is_told(tmp_path: Path) -> None:
     async with following(server, node()) as (nodes, _, told):
         await until(lambda: told == [OWNER])
         assert not list(nodes.all())
+
+
+def taint(key: str) -> JsonObject:
+    return {"key": key, "effect": "NoSchedule"}
+
+
+async def test_what_kubernetes_repeats_in_taints_is_no_news_and_what_others_put_there_is(tmp_path: Path) -> None:
+    server = ScriptedApiServer(tmp_path)
+    server.watches.append(
+        watching(
+            ("MODIFIED", node() | {"spec": {"taints": [taint("node.kubernetes.io/not-ready")]}}),
+            ("MODIFIED", node()),
+            ("MODIFIED", node() | {"spec": {"taints": [taint("sku")]}}),
+            then="hang",
+        )
+    )
+    async with following(server, node()) as (nodes, _, told):
+        await until(lambda: told)
+        assert [dig_str(n, "spec", "taints", 0, "key") for n in nodes.all()] == ["sku"]
+        assert told == [OWNER]
 
 
 Actor = Callable[[KubeClient, Nodes], Coroutine[None, None, None]]

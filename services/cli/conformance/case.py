@@ -81,8 +81,15 @@ class Case:
         """Publish the same once more."""
         await self.wire.demand(wanted, again=again)
 
+    def succeed(self) -> None:
+        """From now on it is another workspace under the same name, whose revisions begin anew."""
+        self._uid = str(uuid.uuid4())
+
     def _newest_revision(self) -> int:
-        return max((d.plan_revision for d in self.demands), default=0)
+        return max((d.plan_revision for d in self.demands if d.uid == self._uid), default=0)
+
+    def _on_the_newest(self, said: Report) -> bool:
+        return said.uid == self._uid and said.plan_revision == self._newest_revision()
 
     # -- from the provisioner
 
@@ -116,13 +123,11 @@ class Case:
 
     async def until_taken_up(self) -> None:
         """Wait for the first report on the newest demand."""
-        newest = self._newest_revision()
-        await self.until(Rule.QUICKLY, lambda r: r.plan_revision == newest, QUICKLY)
+        await self.until(Rule.QUICKLY, self._on_the_newest, QUICKLY)
 
     async def until_ready(self, nodes: int) -> Report:
         """Wait until so many nodes are ready for the newest demand."""
-        newest = self._newest_revision()
-        return await self.until(Rule.CONDITIONS, lambda r: r.plan_revision == newest and is_ready(r, nodes))
+        return await self.until(Rule.CONDITIONS, lambda r: self._on_the_newest(r) and is_ready(r, nodes))
 
     async def quiet(self, seconds: float) -> None:
         """Go on listening for so long. Raises `Breach` for what must not be heard."""
@@ -146,8 +151,7 @@ class Case:
     async def let_go(self, seconds: float | None = None) -> None:
         """Demand 0, and wait until nothing is left. Raises `Breach`."""
         await self.want(0)
-        newest = self._newest_revision()
-        await self.until(Rule.LET_GO, lambda r: r.plan_revision == newest and r.released, seconds)
+        await self.until(Rule.LET_GO, lambda r: self._on_the_newest(r) and r.released, seconds)
 
     def last_words(self) -> str:
         """The newest report, in short."""

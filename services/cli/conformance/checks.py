@@ -60,9 +60,12 @@ def _phases(report: Report, _: Sequence[Demand]) -> None:
 
 
 def _not_too_many(report: Report, demands: Sequence[Demand]) -> None:
-    """Those that are being taken down may still be named, so what was ever demanded is the limit."""
+    """Those that are being taken down may still be named, so what was ever demanded is the limit.
+
+    That goes for those of an earlier workspace under the same name, too.
+    """
     names = [node.name for node in report.nodes]
-    limit = max((d.nodes for d in demands if d.uid == report.uid), default=0)
+    limit = sum(max(d.nodes for d in demands if d.uid == uid) for uid in {d.uid for d in demands})
     if len(names) > limit or len(set(names)) < len(names):
         raise Breach(Rule.SAME_DEMAND, f"at most {limit} were demanded, and the report names {names}")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.cli.conformance import letters, trouble
-from services.cli.conformance.case import Case
+from services.cli.conformance.case import QUICKLY, Case
 from services.cli.conformance.checks import is_ready, missing_headers
 from services.cli.conformance.faults import FaultName
 from services.cli.conformance.outcome import Breach, NotAsked
@@ -86,6 +86,21 @@ async def let_go(case: Case, _: Setting) -> None:
         raise Breach(Rule.RELEASED, f"after it was released, {case.last_words()}")
 
 
+async def nothing_there(case: Case, _: Setting) -> None:
+    """A demand of 0 for a workspace that was never served: nothing is left, and that is said."""
+    await case.let_go(QUICKLY)
+
+
+async def successor(case: Case, _: Setting) -> None:
+    """Another workspace under the same name, whose revisions begin anew: it is served, and the old one's node goes."""
+    await case.want(1, 5)
+    await case.until_ready(1)
+    case.succeed()
+    await case.want(1, 1)
+    await case.until_taken_up()
+    await case.until_ready(1)
+
+
 async def restart(case: Case, setting: Setting) -> None:
     """The provisioner goes and comes back in the middle: neither fewer nor more nodes."""
     await case.want(setting.nodes)
@@ -118,6 +133,8 @@ SCENARIOS: Final = (
     Scenario("newest wins", newest_wins),
     Scenario("older revision", older_revision),
     Scenario("let go at once", let_go),
+    Scenario("nothing to let go", nothing_there, nodes=0),
+    Scenario("another of the name", successor, nodes=2),
     Scenario("another provider", letters.another_provider, nodes=0),
     Scenario("malformed demand", letters.malformed),
     Scenario("restart in the middle", restart, restarts=True),

@@ -7,12 +7,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
-import boto3
 from botocore.client import BaseClient
 from botocore.config import Config
+from botocore.session import Session
 
 from services.provisioner.providers.aws.errors import SDK_ERRORS, as_provider_error
+from services.provisioner.providers.aws.models import lean_session
 from services.provisioner.providers.aws.settings import AwsSettings
+from services.provisioner.providers.aws.standing import Standing
 
 Service = Literal["eks", "ec2"]
 
@@ -34,11 +36,18 @@ class AwsClient:
         )
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="aws")
         self._making = threading.Lock()
+        self._session: Session | None = None
         self._clients: dict[Service, BaseClient] = {}
+        self.standing = Standing()
+
+    def close(self) -> None:
+        """Give up the threads; what they are at ends with the SDK's own time-outs."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def eks(self, operation: str, **arguments: object) -> dict[str, object]:
         """One request to EKS, by the SDK's name of it. Raises `AwsError`."""
-        return await self._call("eks", operation, arguments)
+        with self.standing.noted(operation):
+            return await self._call("eks", operation, arguments)
 
     async def ec2(self, operation: str, **arguments: object) -> dict[str, object]:
         """One request to EC2, by the SDK's name of it. Raises `AwsError`."""
@@ -59,6 +68,6 @@ class AwsClient:
         """Made on first use, in the thread: reading the SDK's tables takes a while. Sessions are not thread-safe."""
         with self._making:
             if service not in self._clients:
-                session = boto3.Session(region_name=self._region)
-                self._clients[service] = session.client(service, config=self._config)
+                self._session = self._session or lean_session()
+                self._clients[service] = self._session.create_client(service, self._region, config=self._config)
             return self._clients[service]

@@ -147,6 +147,17 @@ class AwsProvider:
             self._rests.pop(instance.name, None)
             self._names.forget()
 
+    async def run(self) -> None:
+        """Nothing to do but to give up the threads at the end."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._client.close()
+
+    async def problem(self) -> str | None:
+        """What only a person can change: credentials, permissions, the cluster's name."""
+        return self._client.standing.problem
+
     async def _is_going(self, name: str) -> bool:
         group = await self._describe(name)
         return group is None or group.status is Status.DELETING

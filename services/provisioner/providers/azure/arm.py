@@ -8,26 +8,23 @@ files cannot be written. Once at work it would be beyond the 120 MB that a servi
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-import aiohttp
 from azure.core import MatchConditions
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import AsyncRetryPolicy, SansIOHTTPPolicy
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
-from azure.identity.aio import DefaultAzureCredential
 from azure.mgmt.containerservice.aio import ContainerServiceClient
 from azure.mgmt.containerservice.models import AgentPool, AgentPoolManagedClusterAgentPoolProfileProperties
 
 from services.chassis.kube import JsonObject, dig, dig_dicts, dig_str
 from services.contracts.errors import FailureCode, ProviderError
+from services.provisioner.providers.azure.connections import transport
 from services.provisioner.providers.azure.refusal import PARENT_MISSING
 from services.provisioner.providers.azure.settings import AzureSettings
 from services.provisioner.providers.azure.translate import Refused, translated
@@ -36,19 +33,6 @@ SKUS_VERSION: Final = "2021-07-01"
 USAGES_VERSION: Final = "2024-07-01"
 PAGES: Final = 100
 """A list with more pages than this is taken for one that never ends."""
-
-
-def credential(settings: AzureSettings) -> AsyncTokenCredential:
-    """Workload identity, managed identity, a service principal in AZURE_*, or the login of the `az` command."""
-    return DefaultAzureCredential(
-        authority=settings.authority,
-        exclude_shared_token_cache_credential=True,
-        exclude_visual_studio_code_credential=True,
-        exclude_powershell_credential=True,
-        exclude_developer_cli_credential=True,
-        transport=_transport(settings),
-        retry_total=0,
-    )
 
 
 class OnlyHere(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
@@ -77,7 +61,7 @@ class Arm:
             credential_scopes=[settings.scope],
             retry_policy=AsyncRetryPolicy.no_retries(),
             per_retry_policies=[OnlyHere(settings.endpoint)],
-            transport=_transport(settings),
+            transport=transport(settings),
         )
         # Only ever off for an endpoint on this machine: the settings see to that.
         self._https = not settings.plain_http
@@ -235,19 +219,3 @@ def _checked(pool: object) -> AgentPool:
 def _is_missing(refused: Refused) -> bool:
     """Whether the pool itself is missing, and not what it would be in."""
     return refused.status == 404 and not refused.refusal.codes_in(PARENT_MISSING)
-
-
-def _transport(settings: AzureSettings) -> AioHttpTransport:
-    """Connections that are kept, with authorities that are read once.
-
-    Given a file of authorities, the SDK itself reads it for each call, and then connects anew.
-    """
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=settings.ca_file)),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=True,
-        auto_decompress=False,  # azure-core does it
-    )
-    return AioHttpTransport(
-        session=session, connection_timeout=settings.call_seconds, read_timeout=settings.call_seconds
-    )

@@ -6,7 +6,7 @@ vCPUs, for each family of sizes and for the region).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 from services.chassis.kube import JsonObject, dig_dict, dig_dicts, dig_int, dig_list, dig_str
@@ -66,9 +66,13 @@ class Market(Contract):
         return max(0, min(known)) // vcpus if known else None
 
 
-def read_sizes(skus: Iterable[JsonObject], region: str) -> dict[str, Size]:
-    """The virtual machine sizes among the resource SKUs."""
-    machines = (sku for sku in skus if dig_str(sku, "resourceType") == "virtualMachines")
+def read_sizes(skus: Iterable[JsonObject], region: str, known: Container[str]) -> dict[str, Size]:
+    """The virtual machine sizes among the resource SKUs, of those that are `known` (names in lower case).
+
+    A region has about a thousand, of which the table of GPU sizes has a few dozen.
+    """
+    wanted = (sku for sku in skus if dig_str(sku, "name").lower() in known)
+    machines = (sku for sku in wanted if dig_str(sku, "resourceType") == "virtualMachines")
     here = (sku for sku in machines if _is_in(sku, region))
     return {size.name.lower(): size for sku in here if (size := _size(sku, region)).name}
 

@@ -19,7 +19,8 @@ from services.provisioner.cached import Cached
 from services.provisioner.node_facts import NodeFacts, facts
 from services.provisioner.provider import Deadlines, Instance, InstanceSpec, InstanceState, Key
 from services.provisioner.providers.azure import naming, parameters, pools
-from services.provisioner.providers.azure.arm import Arm, credential
+from services.provisioner.providers.azure.arm import Arm
+from services.provisioner.providers.azure.login import credential
 from services.provisioner.providers.azure.readings import MarketReader, Operations
 from services.provisioner.providers.azure.settings import AzureSettings, what_is_wrong
 from services.provisioner.providers.azure.translate import Refused
@@ -46,9 +47,9 @@ class AzureProvider:
         self._settings = settings
         self._arm = Arm(settings, tokens)
         self._pools = Cached(self._all, settings.list_seconds)
-        self._market = MarketReader(self._arm, settings)
-        self._operations = Operations(self._arm, settings.poll_seconds)
         self._table = tuple(sku.offer() for sku in load_table("azure").values())
+        self._market = MarketReader(self._arm, settings, self._table)
+        self._operations = Operations(self._arm, settings.poll_seconds)
         self._problem: str | None = None
 
     async def offers(self) -> tuple[Offer, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
 from services.chassis.kube import JsonObject, dig_dict, dig_str
 from services.contracts.errors import FailureCode, ProviderError
+from services.contracts.offers import Offer
 from services.provisioner.cached import Cached
 from services.provisioner.providers.azure.arm import Arm
 from services.provisioner.providers.azure.market import Market, Size, read_left, read_sizes
@@ -29,9 +30,11 @@ _OUTCOMES: Final = (FailureCode.QUOTA_EXCEEDED, FailureCode.INSUFFICIENT_CAPACIT
 class MarketReader:
     """Sizes and quota. What this identity may not read is left open, and said once."""
 
-    def __init__(self, arm: Arm, settings: AzureSettings) -> None:
+    def __init__(self, arm: Arm, settings: AzureSettings, table: Iterable[Offer]) -> None:
+        """`table` are the sizes that anything is to be known of."""
         self._arm = arm
         self._region = settings.region
+        self._known = frozenset(offer.instance_type.lower() for offer in table)
         self._cached = Cached(self._read, settings.market_seconds)
         self._said: dict[str, str] = {}
         self.last = Market()
@@ -54,7 +57,7 @@ class MarketReader:
         return self.last
 
     async def _sizes(self) -> dict[str, Size]:
-        return read_sizes(await self._arm.skus(), self._region)
+        return read_sizes(await self._arm.skus(), self._region, self._known)
 
     async def _left(self) -> dict[str, int]:
         return read_left(await self._arm.usages())

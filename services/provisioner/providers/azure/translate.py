@@ -54,20 +54,20 @@ def translated(what: str) -> Iterator[None]:
     except HttpResponseError as error:
         raise _refused(error, what) from error
     except (ServiceRequestTimeoutError, ServiceResponseTimeoutError) as error:
-        raise ProviderError(FailureCode.TIMEOUT, f"Azure did not answer in time to {what}: {_line(error)}") from error
+        raise ProviderError(FailureCode.TIMEOUT, f"Azure did not answer in time to {what}: {line(error)}") from error
     except (AzureError, OSError) as error:
-        raise ProviderError(FailureCode.INTERNAL, f"Azure cannot be reached to {what}: {_line(error)}") from error
+        raise ProviderError(FailureCode.INTERNAL, f"Azure cannot be reached to {what}: {line(error)}") from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        text = f"Azure's answer to {what} is not what its API says: {_line(error)}"
+        text = f"Azure's answer to {what} is not what its API says: {line(error)}"
         raise ProviderError(FailureCode.INTERNAL, text) from error
 
 
 def _refused(error: HttpResponseError, what: str) -> ProviderError:
     status, headers, body = _parts(error)
     if status is None or 200 <= status < 300:
-        refused = isinstance(error, ClientAuthenticationError) and not _AWAY.search(_line(error))
+        refused = isinstance(error, ClientAuthenticationError) and not _AWAY.search(line(error))
         code = FailureCode.UNAUTHORIZED if refused else FailureCode.INTERNAL
-        return ProviderError(code, f"Azure, asked to {what}: {_line(error)}")
+        return ProviderError(code, f"Azure, asked to {what}: {line(error)}")
     if isinstance(error, ClientAuthenticationError) and status < 429:
         # The token endpoint answers a wrong secret with 400 or 401.
         status = 401
@@ -120,10 +120,15 @@ def _page(error: HttpResponseError) -> str:
         text = str(error.response.text()) if error.response else ""
     except (ValueError, AzureError):
         text = ""
-    return " ".join(_TAGS.sub(" ", text).split())[:LONGEST] or _line(error)
+    return words(text) or line(error)
 
 
-def _line(error: Exception) -> str:
+def words(page: str) -> str:
+    """The words of a page, in one line, without its tags."""
+    return " ".join(_TAGS.sub(" ", page).split())[:LONGEST]
+
+
+def line(error: Exception) -> str:
     """The error's text in one line. It is what azure-core or azure-identity say; neither puts a secret there."""
     text = getattr(error, "message", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())[:LONGEST]

@@ -13,7 +13,7 @@ from services.contracts.errors import FailureCode, ProviderError
 from services.provisioner.nodes import Nodes
 from services.provisioner.provider import InstanceSpec
 from services.provisioner.providers.fake.ledger import Ledger
-from services.provisioner.providers.fake.node import FAILS, VANISHES, has_come, is_machine
+from services.provisioner.providers.fake.node import FAILS, VANISHES, Courses
 from services.provisioner.providers.fake.script import Script
 from services.provisioner.providers.fake.settings import FakeSettings
 
@@ -32,6 +32,7 @@ class Faults:
         self._nodes = nodes
         self._settings = settings
         self._ledger = Ledger(kube)
+        self._courses = Courses()
 
     async def refuse(self, spec: InstanceSpec, script: Script) -> None:
         """Raise the `ProviderError` that the script has for this machine now."""
@@ -91,7 +92,7 @@ class Faults:
     async def _take_away(self) -> None:
         """The machine with its node, as when a spot machine is reclaimed; pods are left to Kubernetes."""
         now = datetime.now(UTC)
-        gone = [node for node in self._nodes.all() if has_come(node, VANISHES, now) and is_machine(node)]
+        gone = [c.node for c in self._courses.of(self._nodes.named()).values() if c.vanished(now)]
         for node in gone:
             await self._kube.delete(ObjectRef.of(NODES, node))
             self._nodes.notice(node, gone=True)

@@ -6,19 +6,27 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from services.chassis.kube import LEASES, NODES, JsonObject, KubeClient, KubeError, NotFound, ObjectRef, dig_str
+from services.chassis.kube import (
+    LEASES,
+    NODES,
+    Conflict,
+    JsonObject,
+    KubeClient,
+    KubeError,
+    NotFound,
+    ObjectRef,
+    dig_str,
+)
 from services.provisioner.nodes import Nodes
 from services.provisioner.providers.fake.node import (
     INSTANCE_TYPE,
+    Courses,
     booted_status,
     failing_status,
-    is_booting,
-    is_due,
-    is_failing,
-    is_machine,
 )
 from services.provisioner.providers.fake.settings import FakeSettings
 from services.provisioner.skus import Sku
@@ -40,26 +48,30 @@ class Keeper:
         self._nodes = nodes
         self._skus = skus
         self._every = settings.heartbeat_seconds
+        self._courses = Courses()
         self._renewed: dict[str, float] = {}
+        self._leased: set[str] = set()
+        """The nodes whose lease is known to be there."""
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             now = datetime.now(UTC)
-            nodes = {dig_str(node, "metadata", "name"): node for node in self._nodes.all() if is_machine(node)}
-            booting = {name for name, node in nodes.items() if is_booting(node, now)}
-            booted = [node for name, node in nodes.items() if name not in booting]
-            await _each(self._boot, [node for node in booted if is_due(node, now)])
-            await _each(self._fail, [node for node in booted if is_failing(node, now)])
-            await _each(self._renew, self._stale(nodes, booting))
+            courses = self._courses.of(self._nodes.named())
+            booting = {name for name, course in courses.items() if course.is_booting(now)}
+            await _each(self._boot, [course.node for course in courses.values() if course.is_due(now)])
+            await _each(self._fail, [course.node for course in courses.values() if course.is_failing(now)])
+            await _each(self._renew, self._stale({name: c.node for name, c in courses.items()}, booting))
             await asyncio.sleep(TICK)
 
     async def _boot(self, node: JsonObject) -> None:
-        """Give the node its capacity and make it Ready; so too when it was taken for dead while nobody kept it."""
+        """Give the node its capacity and make it Ready; so too when it was taken for dead while nobody kept it.
+
+        Its first lease may come a little later: the node lifecycle controller also goes by the status' own times.
+        """
         name = dig_str(node, "metadata", "name")
         sku = self._skus.get(dig_str(node, "metadata", "labels", INSTANCE_TYPE).lower())
         status = booted_status(node, sku, datetime.now(UTC))
-        await self._renew(node)
         booted = await self._kube.merge_patch(ObjectRef(NODES, name), {"status": status}, subresource="status")
         self._nodes.notice(booted)
 
@@ -74,6 +86,7 @@ class Keeper:
         One that boots has no more to say than that it is there, and nothing at all when it was just made.
         """
         self._renewed = {name: at for name, at in self._renewed.items() if name in nodes}
+        self._leased &= nodes.keys()
         clock = time.monotonic()
         for name in booting:
             self._renewed.setdefault(name, clock)
@@ -90,10 +103,16 @@ class Keeper:
             "leaseDurationSeconds": 40,
             "renewTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
         }
+        ref = ObjectRef(LEASES, name, LEASE_NAMESPACE)
+        if name in self._leased:
+            with suppress(NotFound):
+                await self._kube.merge_patch(ref, {"spec": spec})
+                return
         try:
-            await self._kube.merge_patch(ObjectRef(LEASES, name, LEASE_NAMESPACE), {"spec": spec})
-        except NotFound:
             await self._kube.create(LEASES, _lease(node, name, spec))
+        except Conflict:
+            await self._kube.merge_patch(ref, {"spec": spec})
+        self._leased.add(name)
 
 
 def _lease(node: JsonObject, name: str, spec: JsonObject) -> JsonObject:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.chassis.kube import JsonObject, dig_dict, dig_dicts, dig_str
 from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE, LABEL_WORKSPACE_NAMESPACE
@@ -65,28 +65,64 @@ def booted_status(node: JsonObject, sku: Sku | None, now: datetime) -> JsonObjec
     }
 
 
-def is_due(node: JsonObject, now: datetime) -> bool:
-    """Whether the machine should have booted, but its status does not say so."""
-    if is_ready(node) or is_booting(node, now) or dig_str(node, "metadata", "deletionTimestamp"):
-        return False
-    return not has_come(node, FAILS, now)
+class Course(NamedTuple):
+    """What the clock makes of a node, read off it once: it is asked of every node several times a second."""
+
+    node: JsonObject
+    is_machine: bool
+    booted: datetime | None
+    fails: datetime | None
+    vanishes: datetime | None
+    is_ready: bool
+    is_going: bool
+
+    @classmethod
+    def of(cls, node: JsonObject) -> Course:
+        """Read a Node object."""
+        return cls(
+            node=node,
+            is_machine=is_machine(node),
+            booted=_time(node, BOOTED),
+            fails=_time(node, FAILS),
+            vanishes=_time(node, VANISHES),
+            is_ready=is_ready(node),
+            is_going=bool(dig_str(node, "metadata", "deletionTimestamp")),
+        )
+
+    def is_booting(self, now: datetime) -> bool:
+        """Whether the machine was asked for, and has not booted yet."""
+        return self.booted is not None and now < self.booted
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether the machine should have booted, but its status does not say so."""
+        if self.is_ready or self.is_going or self.is_booting(now):
+            return False
+        return self.fails is None or now < self.fails
+
+    def is_failing(self, now: datetime) -> bool:
+        """Whether the node should have turned NotReady, but its status does not say so."""
+        return self.is_ready and self.fails is not None and self.fails <= now
+
+    def vanished(self, now: datetime) -> bool:
+        """Whether the machine should have been taken away."""
+        return self.vanishes is not None and self.vanishes <= now
 
 
-def is_booting(node: JsonObject, now: datetime) -> bool:
-    """Whether the machine was asked for, and has not booted yet."""
-    booted = _time(node, BOOTED)
-    return booted is not None and now < booted
+class Courses:
+    """The courses of all fake machines, each read anew when its node has become another."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Course] = {}
+
+    def of(self, nodes: Mapping[str, JsonObject]) -> dict[str, Course]:
+        """By name, without nodes that are no machines."""
+        before = self._known
+        self._known = {name: _same(before.get(name), node) or Course.of(node) for name, node in nodes.items()}
+        return {name: course for name, course in self._known.items() if course.is_machine}
 
 
-def is_failing(node: JsonObject, now: datetime) -> bool:
-    """Whether the node should have turned NotReady, but its status does not say so."""
-    return has_come(node, FAILS, now) and is_ready(node)
-
-
-def has_come(node: JsonObject, annotation: str, now: datetime) -> bool:
-    """Whether the time in an annotation has come."""
-    at = _time(node, annotation)
-    return at is not None and at <= now
+def _same(course: Course | None, node: JsonObject) -> Course | None:
+    return course if course is not None and course.node is node else None
 
 
 def failing_status(now: datetime) -> JsonObject:
@@ -127,7 +163,7 @@ def instance_of(node: JsonObject, now: datetime) -> Instance:
 
 
 def is_machine(node: JsonObject) -> bool:
-    """Whether a Node is one of the fake machines, and somebody's. Asked of every node several times a second."""
+    """Whether a Node is one of the fake machines, and somebody's."""
     labels = dig_dict(node, "metadata", "labels")
     return bool(dig_str(node, "metadata", "annotations", CREATED)) and all(labels.get(key) for key in _OWNER)
 
