@@ -63,6 +63,9 @@ class DeployerSettings(Settings):
     image_volumes: Literal["auto", "always", "never"] = "auto"
     """Whether images with models are mounted as volumes; auto: where the cluster has that switched on."""
 
+    benchmark: Literal["idle", "off"] = "idle"
+    """When servers are measured whose Workspace does not say: once nobody uses them, or not at all."""
+
     url_networks: str = ""
     """Networks, as CIDRs with commas, from which pods may fetch adapters by URL, besides the public internet."""
     url_plain_http: bool = False
@@ -99,7 +102,17 @@ async def wire(service: Service) -> None:
         return {resource: watch.objects for resource, watch in watches.items()}
 
     jobs = TuningJobs(kube, local=settings.local_ports)
-    deployer = Deployer(kube, service.bus, images, otlp, memories, sight, jobs, local=settings.local_ports)
+    deployer = Deployer(
+        kube,
+        service.bus,
+        images,
+        otlp,
+        memories,
+        sight,
+        jobs,
+        local=settings.local_ports,
+        benchmark=settings.benchmark,
+    )
     service.bus.handle(
         PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan, workers=DEPLOYING
     )

@@ -114,7 +114,11 @@ def benchmark_condition(state: PlanState, told: BenchmarkTold | None, *, serving
         return None
     if engine is not None and engine.runtime is Runtime.TRANSFORMERS:
         return false(kind, Reason.BENCHMARK_OFF, _TRANSFORMERS)
-    if told is None or not is_measured(state):
+    if not is_measured(state):
+        return None
+    if fault := state.plan.serving.benchmark_fault:
+        return false(kind, Reason.BENCHMARK_WISH_UNREADABLE, fault)
+    if told is None:
         return None
     if not has_read(state, told):
         words = f"The server has not read yet that {ANNOTATION_BENCHMARK} is {state.plan.serving.benchmark_wish}."

@@ -31,6 +31,7 @@ from services.chassis.settle import Again
 from services.contracts import subjects
 from services.contracts.messages import PlanState, Report
 from services.contracts.plan import Workload
+from services.contracts.serving import IDLE
 from services.contracts.subjects import ServiceName
 from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE
 from services.deployer.adapter_states import read_adapters, settled
@@ -82,8 +83,9 @@ class Deployer:
         jobs: TuningJobs | None = None,
         *,
         local: bool = False,
+        benchmark: str = IDLE,
     ) -> None:
-        """`sight` tells what the watches show."""
+        """`sight` tells what the watches show. `benchmark` is the wish of Workspaces that say nothing of it."""
         self._kube = kube
         self._bus = bus
         self._images = images
@@ -91,7 +93,7 @@ class Deployer:
         self._local = local
         self._sight = sight
         self._jobs = jobs or TuningJobs(kube, local=local)
-        self._benchmarks = Benchmarks(kube, local=local)
+        self._benchmarks = Benchmarks(kube, local=local, default=benchmark)
         self._otlp_endpoint = otlp_endpoint
         self._applied: dict[Key, tuple[PlanState, float]] = {}
         self._workloads = asyncio.Semaphore(WORKLOADS_AT_ONCE)
@@ -235,7 +237,7 @@ class Deployer:
         benchmark = await self._benchmarks.of(state, pods, last.message)
         found = Observed(pods=pods, crash_log=words, refusal=refusal, performance=memory)
         found = found.model_copy(update={"adapters": adapters, "benchmark": benchmark})
-        await self._publish(to_report(state, found), last)
+        await self._publish(to_report(self._benchmarks.wished(state), found), last)
         if serving(state, pods) and not settled(state, adapters):
             return Again(ADAPTERS_SOON)
         if self._memories and self._memories.wants_more(state, pods):
