@@ -10,6 +10,7 @@ import ctypes
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import yaml
 from services.inference.fetch import TERMINATION_LOG
 from services.inference.local_model import MODEL_DIR_ENV, folder_name
 from services.inference.logs import configure_logs
+from services.inference.tuning.checkpoints import folder_of_run
 from services.inference.tuning.data import bring_data
 from services.inference.tuning.failure import TuningError, killed, of_os_error, read_failure
 from services.inference.tuning.files import data_files, digest_of
@@ -88,25 +90,28 @@ class Run:
         self._progress.tell("fetching the data")
         folder = bring_data(options, self._work / "data", lambda *_: None)
         data_digest = digest_of(data_files(folder, config.dataset.dataset_file_extension))
-        spec = self._spec(config, folder)
+        spec = self._spec(config, folder, data_digest)
         spec.write()
         self._run_child(spec, "train", spec.trained)
         if config.dataset.train_test_split < 1:
             self._run_child(spec, "evaluate", spec.evaluated)
         return self._deliver(spec, data_digest, destination)
 
-    def _spec(self, config: TuningConfig, folder: Path) -> Spec:
-        options = self._options
+    def _spec(self, config: TuningConfig, folder: Path, data_digest: str) -> Spec:
+        options, processes = self._options, max(1, self._options.processes)
         local = Path(os.environ.get(MODEL_DIR_ENV, ""), folder_name(options.model))
         here = bool(os.environ.get(MODEL_DIR_ENV)) and local.is_dir()
+        name, home = options.model_name or options.model, options.checkpoints
+        made_of = (name, options.revision, options.method, config.to_sections(), data_digest, processes)
         return Spec(
             model=str(local) if here else options.model,
-            name=options.model_name or options.model,
+            name=name,
             revision=options.revision,
             method=options.method,
-            processes=max(1, options.processes),
+            processes=processes,
             data=folder,
             work=self._work,
+            kept=folder_of_run(Path(home), *made_of) if home else None,
             config=config,
         )
 
@@ -137,6 +142,7 @@ class Run:
         else:
             copy_to(spec.adapter, Path(self._options.into))
             numbers |= {"folder": Path(self._options.into).name}
+        shutil.rmtree(spec.kept.parent if spec.kept else spec.checkpoints, ignore_errors=True)
         self._progress.tell("done", **numbers)
         return {**numbers, "phase": "done"}
 
@@ -155,9 +161,11 @@ def read_config(file: str | None, method: str) -> TuningConfig:
 
 
 def launcher(processes: int) -> list[str]:
-    """One process on each GPU of this machine, which train side by side."""
-    one_machine = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    return ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes), *one_machine]
+    """One process on each GPU of this machine, which train side by side; without GPUs they share the CPUs.
+
+    It is torch's own launcher, which accelerate's leads to for GPUs only. When one process ends, it ends the others.
+    """
+    return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
 
 
 def child_environment(spec: Spec) -> dict[str, str]:

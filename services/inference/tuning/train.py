@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from services.inference.tuning.checkpoints import last_checkpoint
+from services.inference.tuning.checkpoints import Owner, last_checkpoint
 from services.inference.tuning.examples import read_examples
 from services.inference.tuning.files import write_whole
 from services.inference.tuning.model import load_model, load_tokenizer, lora_of, training_of
@@ -26,7 +26,9 @@ def train(spec: Spec) -> None:
     from trl import SFTTrainer
 
     progress, state = Progress(spec.work / "progress.json"), PartialState(cpu=not _has_gpu())
+    owner = Owner(spec.checkpoints)
     if state.is_main_process:
+        owner.take()
         progress.tell("loading the model")
     tokenizer = load_tokenizer(spec)
     with state.main_process_first():
@@ -39,7 +41,7 @@ def train(spec: Spec) -> None:
         train_dataset=examples,
         processing_class=tokenizer,
         peft_config=lora_of(spec),
-        callbacks=[Watch(spec, progress)],
+        callbacks=[Watch(spec, progress, owner)],
     )
     checkpoint = last_checkpoint(spec.checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -56,7 +58,6 @@ def _keep(spec: Spec, model: object, progress: Progress) -> None:
     draft.rename(spec.adapter)
     known = progress.read()
     write_whole(spec.trained, json.dumps({key: known[key] for key in ("step", "steps", "loss") if key in known}))
-    shutil.rmtree(spec.checkpoints, ignore_errors=True)
 
 
 def _has_gpu() -> bool:
