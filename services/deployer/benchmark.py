@@ -13,6 +13,7 @@ from services.contracts.messages import PlanState
 from services.contracts.performance import Metric
 from services.contracts.plan import Runtime, Workload
 from services.contracts.serving import ANNOTATION_BENCHMARK
+from services.deployer.redact import redact
 
 
 class BenchmarkState(StrEnum):
@@ -125,7 +126,7 @@ def benchmark_condition(state: PlanState, told: BenchmarkTold | None, *, serving
         return false(kind, Reason.BENCHMARK_PENDING, words)
     if told.state is BenchmarkState.DONE and told.result:
         return true(kind, Reason.BENCHMARK_COMPLETED, _words(told.result))
-    return false(kind, _REASONS.get(told.state, Reason.BENCHMARK_PENDING), told.message)
+    return false(kind, _REASONS.get(told.state, Reason.BENCHMARK_PENDING), redact(told.message))
 
 
 def _words(result: BenchmarkResult) -> str:
