@@ -107,7 +107,7 @@ async def test_a_newer_deployer_starts_one_server_anew_after_the_other_and_a_use
         await always(only_the_first, 3)
         await second.publish(plan(2, pod=PodResources(cpu="50m", memory_gib=0.1)))
         await eventually(lambda: is_of(second, "two"))
-        assert not await serves(first)
+        assert not dig_int(await first.stateful_set(), "status", "updatedReplicas")  # it is still under way
         for each in both:
             await becomes_ready(each, "two")
 
