@@ -6,7 +6,6 @@ can still say what happened when one of them dies. Each step that is done leaves
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
@@ -28,6 +27,7 @@ from services.inference.tuning.data import bring_data
 from services.inference.tuning.failure import TuningError, killed, of_os_error, read_failure
 from services.inference.tuning.files import data_files, digest_of
 from services.inference.tuning.options import parse
+from services.inference.tuning.parent import die_with_parent
 from services.inference.tuning.progress import Progress, serve
 from services.inference.tuning.result import Destination, annotations_of, copy_to, finish_folder
 from services.inference.tuning.spec import Spec
@@ -37,8 +37,6 @@ from services.tuning.sections import TuningConfig
 
 CONFIG_ENV = "KAITOBUS_TUNING"
 """The training configuration as JSON, where no file is named."""
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
@@ -123,7 +121,7 @@ class Run:
         words = [f"services.inference.tuning.{module}", str(spec.file)]
         several = module == "train" and spec.processes > 1
         command = [sys.executable, *(launcher(spec.processes) if several else ()), "-m", *words]
-        with subprocess.Popen(command, env=child_environment(spec), preexec_fn=_die_with_parent) as child:
+        with subprocess.Popen(command, env=child_environment(spec), preexec_fn=die_with_parent) as child:
             code = child.wait()
         if failure := read_failure(spec.failure):
             raise failure
@@ -189,11 +187,6 @@ def _numbers(file: Path) -> dict[str, object]:
         found = json.loads(file.read_text())
         return found if isinstance(found, dict) else {}
     return {}
-
-
-def _die_with_parent() -> None:
-    """A child must not go on when this process is killed: its successor would write to the same files."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _leave(number: int, _frame: object) -> None:

@@ -15,6 +15,7 @@ from services.inference.tuning.examples import read_examples
 from services.inference.tuning.files import write_whole
 from services.inference.tuning.model import load_model, load_tokenizer, lora_of, training_of
 from services.inference.tuning.outside import ending_in_words
+from services.inference.tuning.parent import die_with_parent
 from services.inference.tuning.progress import Progress
 from services.inference.tuning.spec import Spec
 from services.inference.tuning.watch import Watch
@@ -67,4 +68,5 @@ def _has_gpu() -> bool:
 
 
 if __name__ == "__main__":
+    die_with_parent()  # where it is one of several, that is their launcher
     sys.exit(ending_in_words(train, Path(sys.argv[1])))
