@@ -12,7 +12,7 @@ import pytest
 from services.contracts.tuning import TuningProgress
 from services.inference.tuning.app import launcher, read_config
 from services.inference.tuning.checkpoints import Owner, folder_of_run, last_checkpoint
-from services.inference.tuning.failure import TuningError, check_loss, killed, of_os_error, read_failure
+from services.inference.tuning.failure import TuningError, check_loss, ended, killed, of_os_error, read_failure
 from services.inference.tuning.outside import in_words
 from services.inference.tuning.progress import Progress, serve
 from services.inference.tuning.result import Destination, card, copy_to, finish_folder
@@ -133,8 +133,17 @@ def test_what_the_libraries_raise_is_told_in_words(
     assert found.code is code
 
 
+def test_what_one_of_several_processes_says_of_another_that_has_gone_names_the_cause(tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    error = RuntimeError("[../gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:31337")
+    assert "One of the 2 processes" in str(in_words(error, spec(tmp_path).model_copy(update={"processes": 2})))
+    assert "Connection closed" in str(in_words(error, spec(tmp_path)))
+
+
 def test_a_process_that_is_killed_is_tried_again() -> None:
-    assert killed(9, "training").code is ExitCode.PASSES
+    assert killed(9, "training").code is ended(1, 1).code is ended(1, 2).code is ExitCode.PASSES
+    assert "One of the 2 processes" in str(ended(1, 2))
+    assert "exit code 3" in str(ended(3, 1))
     assert "memory ran out" in str(killed(9, "training"))
     assert of_os_error(OSError(errno.EIO, "broken")).code is ExitCode.PASSES
 

@@ -24,7 +24,7 @@ from services.inference.local_model import MODEL_DIR_ENV, folder_name
 from services.inference.logs import configure_logs
 from services.inference.tuning.checkpoints import folder_of_run
 from services.inference.tuning.data import bring_data
-from services.inference.tuning.failure import TuningError, killed, of_os_error, read_failure
+from services.inference.tuning.failure import TuningError, ended, killed, of_os_error, read_failure
 from services.inference.tuning.files import data_files, digest_of
 from services.inference.tuning.options import parse
 from services.inference.tuning.parent import die_with_parent
@@ -128,7 +128,7 @@ class Run:
         if code < 0:
             raise killed(-code, "training" if module == "train" else "measuring")
         if code or not done.exists():
-            raise TuningError(f"The process ended with exit code {code}; its log says more.", ExitCode.PASSES)
+            raise ended(code, spec.processes if several else 1)
 
     def _deliver(self, spec: Spec, data_digest: str, destination: Destination | None) -> Mapping[str, object]:
         numbers = {**_numbers(spec.trained), **_numbers(spec.evaluated)}
