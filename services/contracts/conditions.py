@@ -115,6 +115,7 @@ class Reason(StrEnum):
     BENCHMARK_RUNNING = "BenchmarkRunning"
     BENCHMARK_FAILED = "BenchmarkFailed"
     BENCHMARK_OFF = "BenchmarkOff"
+    BENCHMARK_WISH_UNREADABLE = "BenchmarkWishUnreadable"
 
     SIMULATED = "Simulated"
     WORKSPACE_SUCCEEDED = "workspaceSucceeded"

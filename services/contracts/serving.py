@@ -41,28 +41,33 @@ class Claim(Contract):
 class Serving(Contract):
     """Set by annotations. `max_requests` are running and waiting ones together; None leaves it to the server.
 
-    `benchmark` is when the server is measured: `off`, `now`, or `now-` with a word that tells one request from the
-    next; None is once nobody uses it. It reaches the server while that runs.
+    `benchmark` is when the server is measured: `off`, `idle` (once nobody uses it), `now`, or `now-` with a word that
+    tells one request from the next; None is as the deployer does by default. It reaches the server while that runs.
+    `benchmark_fault` says what to write instead of a wish that cannot be read: it is `off` then, and nothing else
+    changes.
     """
 
     api_key_secret: str | None = None
     max_requests: int | None = Field(default=None, ge=1, le=MOST_REQUESTS)
     compile_cache: Claim | None = None
     benchmark: str | None = None
+    benchmark_fault: str | None = None
 
     @property
     def benchmark_wish(self) -> str:
-        """The same in a word."""
+        """The same in a word; without one, and without another default, `idle`."""
         return self.benchmark or IDLE
 
 
 def serving_of(annotations: Mapping[str, str]) -> Serving:
-    """What the annotations say. Raises BadServing."""
+    """What the annotations say. Raises BadServing, but not for the benchmark: no server hangs on that."""
+    benchmark, fault = benchmark_of(annotations)
     return Serving(
         api_key_secret=_secret(annotations.get(ANNOTATION_API_KEY_SECRET)),
         max_requests=_requests(annotations.get(ANNOTATION_MAX_REQUESTS)),
         compile_cache=_claim(annotations.get(ANNOTATION_COMPILE_CACHE)),
-        benchmark=_benchmark(annotations),
+        benchmark=benchmark,
+        benchmark_fault=fault,
     )
 
 
@@ -97,17 +102,20 @@ def _claim(text: str | None) -> Claim | None:
     return Claim(name=name, folder=folder)
 
 
-def _benchmark(annotations: Mapping[str, str]) -> str | None:
+def benchmark_of(annotations: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """When to measure, and what is wrong with the words for it: `off` while they cannot be read."""
     text = annotations.get(ANNOTATION_BENCHMARK)
     disabled = annotations.get(ANNOTATION_DISABLE_BENCHMARK, "").lower() == "true"
     if text not in (None, IDLE, OFF) and not _NOW.fullmatch(text or ""):
-        raise BadServing(
+        fault = (
             f"Annotation {ANNOTATION_BENCHMARK} must be off, idle, now, or now- with a word of letters and digits; it "
-            f"is {(text or '')[:100]!r}."
+            f"is {(text or '')[:100]!r}, so the server is not measured."
         )
+        return OFF, fault
     if disabled and text not in (None, OFF):
-        raise BadServing(
-            f"Annotation {ANNOTATION_BENCHMARK} says {text}, and {ANNOTATION_DISABLE_BENCHMARK} says not to measure: "
-            "remove one of the two."
+        fault = (
+            f"Annotation {ANNOTATION_BENCHMARK} says {text}, and {ANNOTATION_DISABLE_BENCHMARK} says not to measure, "
+            "so the server is not measured: remove one of the two."
         )
-    return OFF if disabled else None if text == IDLE else text
+        return OFF, fault
+    return (OFF if disabled else text), None

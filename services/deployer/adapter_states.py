@@ -15,6 +15,7 @@ from services.contracts.messages import PlanState
 from services.deployer.adapters import adapter_list, list_revision
 from services.deployer.ask import ask_pod
 from services.deployer.pods import Pod
+from services.deployer.redact import redact
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ def _sentence(adapter: AdapterState) -> str:
         return f"{adapter.name} is served ({', '.join(details)})." if details else f"{adapter.name} is served."
     if adapter.state is AdapterPhase.LOADING:
         return f"{adapter.name} is being loaded." if not adapter.reason else f"{adapter.name}: {adapter.reason}"
-    return f"{adapter.name} is not loaded: {adapter.reason}"
+    return f"{adapter.name} is not loaded: {redact(adapter.reason)}"
 
 
 def _named(names: Sequence[str]) -> str:

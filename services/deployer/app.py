@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import nats.errors
 from nats.js.errors import Error as JetStreamError
+from pydantic import Field
 
 from services.chassis.health import Check
 from services.chassis.keyed_queue import KeyedQueue
@@ -21,9 +22,11 @@ from services.chassis.kube import (
     SERVICES,
     STATEFULSETS,
     Deleted,
+    JsonObject,
     Key,
     KubeClient,
     KubeError,
+    Lease,
     ListWatch,
     Resource,
     Upsert,
@@ -40,6 +43,7 @@ from services.deployer.engine_memory import EngineMemories
 from services.deployer.leftovers import Sight
 from services.deployer.manifests import Images
 from services.deployer.tuning import TuningJobs
+from services.deployer.turns import Turns
 from services.deployer.weights import WeightsSettings
 
 log = logging.getLogger(__name__)
@@ -64,6 +68,15 @@ class DeployerSettings(Settings):
     """A folder of each node where engines keep what they compile, each Workspace apart. It is never emptied."""
     image_volumes: Literal["auto", "always", "never"] = "auto"
     """Whether images with models are mounted as volumes; auto: where the cluster has that switched on."""
+
+    benchmark: Literal["idle", "off"] = "idle"
+    """When servers are measured whose Workspace does not say: once nobody uses them, or not at all."""
+
+    rollout_at_once: int = Field(default=1, ge=1)
+    """Servers that start anew side by side because a newer deployer renders them in another way."""
+    lease_namespace: str = "default"
+    lease_name: str = "kaitobus-deployer"
+    """Of several deployers, the holder of this Lease says whose turn that is."""
 
     url_networks: str = ""
     """Networks, as CIDRs with commas, from which pods may fetch adapters by URL, besides the public internet."""
@@ -100,13 +113,29 @@ async def wire(service: Service) -> None:
     def sight() -> Sight:
         return {resource: watch.objects for resource, watch in watches.items() if watch.synced}
 
+    def sets() -> Mapping[Key, JsonObject] | None:
+        return watches[STATEFULSETS].objects if watches[STATEFULSETS].synced else None
+
     jobs = TuningJobs(kube, local=settings.local_ports)
-    deployer = Deployer(kube, service.bus, images, otlp, memories, sight, jobs, local=settings.local_ports)
+    turns = Turns(Lease(kube, settings.lease_name, settings.lease_namespace), sets, settings.rollout_at_once)
+    deployer = Deployer(
+        kube,
+        service.bus,
+        images,
+        otlp,
+        memories,
+        sight,
+        jobs,
+        turns,
+        local=settings.local_ports,
+        benchmark=settings.benchmark,
+    )
     service.bus.handle(
         PlanState, Stream.PLANS, "deployer-plans", f"{PREFIX}.plan.>", deployer.on_plan, workers=DEPLOYING
     )
     looker = Looker(deployer, watches)
     service.tasks.append(lambda: looker.run(service.connected))
+    service.tasks.append(lambda: turns.run(looker.hurry))
     for resource, watch in watches.items():
         service.health.add(f"watch {resource.plural}", watch_check(service, resource, watch))
 
@@ -120,6 +149,10 @@ class Looker:
         self._queue: KeyedQueue[Key] = KeyedQueue()
         self._broken: set[Key] = set()
         """Workspaces of whose objects one has gone: what is missing is made again."""
+
+    def hurry(self, key: Key) -> None:
+        """Have a workspace looked at now."""
+        self._queue.add(key)
 
     async def run(self, connected: asyncio.Event) -> None:
         """Follow all of the objects until cancelled."""

@@ -13,6 +13,7 @@ from services.contracts.messages import PlanState
 from services.contracts.performance import Metric
 from services.contracts.plan import Runtime, Workload
 from services.contracts.serving import ANNOTATION_BENCHMARK
+from services.deployer.redact import redact
 
 
 class BenchmarkState(StrEnum):
@@ -114,14 +115,18 @@ def benchmark_condition(state: PlanState, told: BenchmarkTold | None, *, serving
         return None
     if engine is not None and engine.runtime is Runtime.TRANSFORMERS:
         return false(kind, Reason.BENCHMARK_OFF, _TRANSFORMERS)
-    if told is None or not is_measured(state):
+    if not is_measured(state):
+        return None
+    if fault := state.plan.serving.benchmark_fault:
+        return false(kind, Reason.BENCHMARK_WISH_UNREADABLE, fault)
+    if told is None:
         return None
     if not has_read(state, told):
         words = f"The server has not read yet that {ANNOTATION_BENCHMARK} is {state.plan.serving.benchmark_wish}."
         return false(kind, Reason.BENCHMARK_PENDING, words)
     if told.state is BenchmarkState.DONE and told.result:
         return true(kind, Reason.BENCHMARK_COMPLETED, _words(told.result))
-    return false(kind, _REASONS.get(told.state, Reason.BENCHMARK_PENDING), told.message)
+    return false(kind, _REASONS.get(told.state, Reason.BENCHMARK_PENDING), redact(told.message))
 
 
 def _words(result: BenchmarkResult) -> str:

@@ -1,4 +1,7 @@
-"""Asks a ready pod how its benchmark stands, and tells pods what is wished of it. Readiness never waits for this."""
+"""Asks the pod that the Service leads to how its benchmark stands, and tells all pods what is wished of it.
+
+Readiness never waits for this.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from pydantic import ValidationError
 from services.chassis.kube import KubeClient
 from services.contracts.conditions import ConditionType
 from services.contracts.messages import PlanState, Report
-from services.contracts.serving import ANNOTATION_BENCHMARK
+from services.contracts.serving import ANNOTATION_BENCHMARK, IDLE
 from services.deployer.annotate import annotate
 from services.deployer.ask import ask_pod
 from services.deployer.benchmark import BenchmarkState, BenchmarkTold, has_read, is_measured
@@ -50,15 +53,35 @@ class Seen(NamedTuple):
 class Benchmarks:
     """What is known of each workspace whose model answers."""
 
-    def __init__(self, kube: KubeClient, *, local: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        kube: KubeClient,
+        *,
+        local: bool = False,
+        default: str = IDLE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`default` is the wish of a Workspace that says nothing."""
         self._kube = kube
+        self._default = default
         self._clock = clock
         self._local = local
         self._seen: OrderedDict[tuple[str, str], Seen] = OrderedDict()
 
+    def wished(self, state: PlanState) -> PlanState:
+        """The same with what is wished of the benchmark in words."""
+        serving = state.plan.serving
+        if serving.benchmark is not None or self._default == serving.benchmark_wish:
+            return state
+        serving = serving.model_copy(update={"benchmark": self._default})
+        return state.model_copy(update={"plan": state.plan.model_copy(update={"serving": serving})})
+
     async def of(self, state: PlanState, pods: tuple[Pod, ...], last: Report | None) -> BenchmarkTold | None:
-        """What the first ready pod tells. It is told and asked only after the model was reported to answer."""
-        pod = next((pod for pod in pods if pod.status.ready), None)
+        """What the first pod of the StatefulSet tells, to which the Service leads. Pods are told what is wished, and
+        that one is asked, only after the model was reported to answer.
+        """
+        state = self.wished(state)
+        pod = next((pod for pod in pods if pod.metadata.name == f"{state.name}-0" and pod.status.ready), None)
         if pod is None or not is_measured(state):
             self._seen.pop(state.key, None)
             return None
@@ -75,7 +98,7 @@ class Benchmarks:
 
     def again(self, state: PlanState) -> float | None:
         """Seconds until it is worth asking again; None if it is not."""
-        seen = self._seen.get(state.key)
+        state, seen = self.wished(state), self._seen.get(state.key)
         if seen is None:
             return None
         if not seen.asked:

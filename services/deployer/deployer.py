@@ -23,13 +23,13 @@ from services.chassis.kube import (
     NotFound,
     ObjectRef,
     dig_str,
-    take_over,
 )
 from services.chassis.lull import Lull
 from services.chassis.settle import Again
 from services.contracts import subjects
 from services.contracts.messages import PlanState, Report
 from services.contracts.plan import Workload
+from services.contracts.serving import IDLE
 from services.contracts.subjects import ServiceName
 from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE
 from services.deployer.adapter_states import read_adapters, settled
@@ -45,10 +45,11 @@ from services.deployer.pods import Pod
 from services.deployer.refusal import refusal_of
 from services.deployer.report import Observed, is_whole, not_whole, refused, released, serving, to_report, tuning_report
 from services.deployer.tuning import TuningJobs
+from services.deployer.turns import Turns
+from services.deployer.workloads import MANAGER, Workloads
 
 log = logging.getLogger(__name__)
 
-MANAGER: Final = "kaitobus-deployer"
 SOON: Final = 1.0
 REFUSED_AGAIN: Final = 30.0
 GOING_AGAIN: Final = 5.0
@@ -60,7 +61,6 @@ ADAPTERS_AGAIN: Final = 30.0
 PROGRESS_AGAIN: Final = 10.0
 APPLIED_FOR: Final = 60.0
 """Seconds in which objects that were applied are not applied again when their plan is looked at."""
-WORKLOADS_AT_ONCE: Final = 16
 SERVICES_AT_ONCE: Final = 2
 """The API server gives out cluster addresses from one record. Asked for many at once, it tries again and again."""
 QUIET: Final = 0.1
@@ -80,10 +80,14 @@ class Deployer:
         memories: EngineMemories | None = None,
         sight: Callable[[], Sight] = dict,
         jobs: TuningJobs | None = None,
+        turns: Turns | None = None,
         *,
         local: bool = False,
+        benchmark: str = IDLE,
     ) -> None:
-        """`sight` tells what the watches show that have shown all once."""
+        """`sight` tells what the watches show that have shown all once. `benchmark` is the wish of Workspaces that say
+        nothing of it.
+        """
         self._kube = kube
         self._bus = bus
         self._images = images
@@ -91,12 +95,12 @@ class Deployer:
         self._local = local
         self._sight = sight
         self._jobs = jobs or TuningJobs(kube, local=local)
-        self._benchmarks = Benchmarks(kube, local=local)
+        self._benchmarks = Benchmarks(kube, local=local, default=benchmark)
         self._otlp_endpoint = otlp_endpoint
         self._applied: dict[Key, tuple[PlanState, float]] = {}
-        self._workloads = asyncio.Semaphore(WORKLOADS_AT_ONCE)
         self._services = asyncio.Semaphore(SERVICES_AT_ONCE)
         self._lull = Lull(quiet=QUIET, at_most=WAIT_FOR_QUIET)
+        self._workloads = Workloads(kube, self._lull, self._delete, turns)
 
     async def on_plan(self, state: PlanState) -> Again | None:
         """A plan has come, or is looked at again.
@@ -122,13 +126,20 @@ class Deployer:
             return None
         if state.retired:
             return None if last.message == released(state) else await self._retire(state, last)
-        if mend:
+        if mend or await self._is_due(state):
             self._applied.pop(state.key, None)
             return await self._deploy(state, last)
         again = await self._report(state, last)
         adapted = state.plan.lora and state.plan.lora.adapters
         later = [after for after in (self._benchmarks.again(state), ADAPTERS_AGAIN if adapted else None) if after]
         return again or (Again(min(later)) if later else None)
+
+    async def _is_due(self, state: PlanState) -> bool:
+        """Whether the workload is to be rendered in another way than it was, and need not wait for that."""
+        if state.plan.workload is Workload.TUNING or not is_whole(state.plan):
+            return False
+        await self._decide_on_image_volumes(state)
+        return self._workloads.is_due(state, render(state, self._images, self._otlp_endpoint)[-1])
 
     async def _carry_out(self, state: PlanState) -> Again | None:
         last = await self._last_report(state.namespace, state.name)
@@ -177,9 +188,8 @@ class Deployer:
         *services, workload = render(state, self._images, self._otlp_endpoint)
         if not await write_list(self._kube, state, manager=MANAGER, delete=self._delete):
             return False
-        async with self._workloads:
-            if not (await self._created(workload) or await self._changed(state, workload)):
-                return False
+        if not await self._workloads.ensure(state, workload):
+            return False
         await self._lull.wait()
         async with self._services:
             for service in services:
@@ -191,32 +201,6 @@ class Deployer:
         source = state.plan.model.source if state.plan.model else None
         if source and source.image and self._images.weights.image_volumes is None:
             self._images.weights = self._images.weights.on(await self._kube.version())
-
-    async def _created(self, workload: JsonObject) -> bool:
-        """Make the workload, unless there is one of that name: mostly there is none, and to ask costs as much again."""
-        self._lull.hurry()
-        try:
-            await self._kube.create(STATEFULSETS, workload, manager=MANAGER)
-        except Conflict:
-            return False
-        finally:
-            self._lull.hurry()
-        return True
-
-    async def _changed(self, state: PlanState, workload: JsonObject) -> bool:
-        """Bring the workload that is there to the plan. False if it is an earlier workspace's, on its way out."""
-        ref = ObjectRef(STATEFULSETS, state.name, state.namespace)
-        found = await self._kube.get(ref)
-        owner = dig_str(found, "metadata", "labels", LABEL_OWNER_UID)
-        if dig_str(found, "metadata", "deletionTimestamp"):
-            return False
-        if owner and owner != state.uid:
-            await self._delete(ref, owner)
-            return False
-        if found:
-            await take_over(self._kube, ref, found, manager=MANAGER)
-        await self._kube.apply(workload, manager=MANAGER)
-        return True
 
     async def _report(self, state: PlanState, last: Last[Report]) -> Again | None:
         if not is_whole(state.plan):
@@ -235,8 +219,9 @@ class Deployer:
         adapters = await read_adapters(state, pods, local=self._local)
         benchmark = await self._benchmarks.of(state, pods, last.message)
         found = Observed(pods=pods, crash_log=words, refusal=refusal, performance=memory)
-        found = found.model_copy(update={"adapters": adapters, "benchmark": benchmark})
-        await self._publish(to_report(state, found), last)
+        more = {"adapters": adapters, "benchmark": benchmark, "waits_for_turn": self._workloads.waits(state)}
+        found = found.model_copy(update=more)
+        await self._publish(to_report(self._benchmarks.wished(state), found), last)
         if serving(state, pods) and not settled(state, adapters):
             return Again(ADAPTERS_SOON)
         if self._memories and self._memories.wants_more(state, pods):

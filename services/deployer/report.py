@@ -27,6 +27,14 @@ class Observed(Contract):
     performance: Performance | None = None
     adapters: AdapterStates | None = None
     benchmark: BenchmarkTold | None = None
+    waits_for_turn: bool = False
+    """Whether a newer template is there, and not applied yet."""
+
+
+WAITS = (
+    "A newer template waits for its turn: Kaito Bus was upgraded, and starts the servers anew a few at a time. "
+    "A change of yours does not wait."
+)
 
 
 def to_report(state: PlanState, observed: Observed) -> Report:
@@ -39,7 +47,7 @@ def to_report(state: PlanState, observed: Observed) -> Report:
     )
     return _report(
         state,
-        (_inference(state, diagnosis, observed.crash_log), *(condition for condition in beside if condition)),
+        (_inference(state, diagnosis, observed), *(condition for condition in beside if condition)),
         pods=observed.pods,
         next_step=diagnosis.next_step if diagnosis else None,
         endpoint=endpoint(state) if ready and not state.plan.simulated else None,
@@ -104,14 +112,15 @@ def _first(state: PlanState) -> ConditionType:
     return ConditionType.JOB_STARTED if state.plan.workload is Workload.TUNING else ConditionType.INFERENCE_READY
 
 
-def _inference(state: PlanState, diagnosis: Diagnosis | None, log: str) -> Condition:
-    simulated = "Simulated: " if state.plan.simulated else ""
+def _inference(state: PlanState, diagnosis: Diagnosis | None, observed: Observed) -> Condition:
+    simulated, log = "Simulated: " if state.plan.simulated else "", observed.crash_log
+    waits = f" {WAITS}" if observed.waits_for_turn else ""
     if diagnosis is None:
         text = f"{simulated}no model answers." if simulated else f"The model answers at {endpoint(state)}."
         reason = Reason.SIMULATED if simulated else Reason.INFERENCE_READY
-        return true(ConditionType.INFERENCE_READY, reason, text)
+        return true(ConditionType.INFERENCE_READY, reason, f"{text}{waits}")
     tail = f" Its last words: {log}" if log and diagnosis.crashed else ""
-    return false(ConditionType.INFERENCE_READY, diagnosis.reason, f"{simulated}{diagnosis.message}{tail}")
+    return false(ConditionType.INFERENCE_READY, diagnosis.reason, f"{simulated}{diagnosis.message}{tail}{waits}")
 
 
 def _report(

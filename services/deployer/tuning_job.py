@@ -75,7 +75,7 @@ def _output(tuning: PlannedTuning, name: str) -> list[str]:
     if output.image:
         secrets = (output.image_push_secret,) if output.image_push_secret else ()
         return [_literal(f"--push-image={output.image}"), *_secret_flags("push", secrets)]
-    return [f"--into={_OUTPUT}/{name}"]
+    return [f"--into={_OUTPUT}/{name}", f"--checkpoints={_OUTPUT}/.{name}.checkpoints"]
 
 
 def _secret_flags(use: str, secrets: Sequence[str]) -> list[str]:

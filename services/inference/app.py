@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from services.inference.compiled import HOME_ENV, drop_broken
 from services.inference.front import answering
 from services.inference.heard import STEPS_FILE_ENV, read_steps
 from services.inference.local_model import MODEL_DIR_ENV, use_local_model
@@ -44,6 +45,7 @@ def main() -> int:
 def _run(argv: Sequence[str], phases: Phases, log: logging.Logger) -> None:
     flags, local = use_local_model(argv, os.environ.get(MODEL_DIR_ENV))
     _set_defaults(local)
+    drop_broken(os.environ.get(HOME_ENV))
     with _steps_file() as steps, answering(flags, phases, lambda: read_steps(steps)) as front:
 
         def ready() -> None:

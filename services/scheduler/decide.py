@@ -21,8 +21,7 @@ from services.contracts.plan import Plan, SetAside, Workload
 from services.contracts.serving import (
     ANNOTATION_BENCHMARK,
     ANNOTATION_DISABLE_BENCHMARK,
-    BadServing,
-    serving_of,
+    benchmark_of,
 )
 from services.contracts.subjects import ServiceName
 from services.scheduler.catalog import Catalogue
@@ -143,14 +142,14 @@ def _follow(previous: Plan | None, plan: Plan) -> Plan:
 
 
 def _kept(plan: Plan, state: WorkspaceState, now: datetime) -> Decision:
-    """The plan of before, with the adapters and the wish for a benchmark of now. It goes on as it was where they cannot
-    be read.
+    """The plan of before, with the adapters and the wish for a benchmark of now. It goes on as it was where adapters
+    cannot be read.
     """
+    benchmark, fault = benchmark_of(state.annotations)
+    serving = plan.serving.model_copy(update={"benchmark": benchmark, "benchmark_fault": fault})
     try:
-        benchmark = serving_of(state.annotations).benchmark
-        serving = plan.serving.model_copy(update={"benchmark": benchmark})
         wanted = with_adapters(plan, state).model_copy(update={"serving": serving})
-    except (BadServing, BadSource) as error:
+    except BadSource as error:
         return _refused(Refusal(reason=Reason.INVALID_SPEC, message=str(error)), plan, (), now)
     return _planned(plan if wanted == plan else _follow(plan, wanted))
 

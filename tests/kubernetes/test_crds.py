@@ -121,7 +121,11 @@ def full_plan() -> Plan:
         lora=full_lora(),
         load_balancer=True,
         serving=Serving(
-            api_key_secret="key", max_requests=100, compile_cache=Claim(name="c", folder="f"), benchmark="now-2"
+            api_key_secret="key",
+            max_requests=100,
+            compile_cache=Claim(name="c", folder="f"),
+            benchmark="now-2",
+            benchmark_fault="x",
         ),
         prediction=Prediction(weights_gib=14.96, activation_gib=1.5, kv_cache_gib=7, kv_tokens=1234, total_gib=23.46),
         tuning=PlannedTuning(

@@ -57,14 +57,17 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures
 class Planner:
     """The scheduler's side: publishes plans for one workspace, and sees what becomes of them."""
 
-    def __init__(self, client: KubeClient, bus: Bus, namespace: str, uid: str) -> None:
+    def __init__(self, client: KubeClient, bus: Bus, namespace: str, uid: str, name: str = "w") -> None:
         self.client = client
+        self.name = name
         self.bus = bus
         self.namespace = namespace
         self.uid = uid
 
     def state(self, made: Plan, *, retired: bool = False) -> PlanState:
-        return PlanState(namespace=self.namespace, name="w", uid=self.uid, generation=1, plan=made, retired=retired)
+        return PlanState(
+            namespace=self.namespace, name=self.name, uid=self.uid, generation=1, plan=made, retired=retired
+        )
 
     async def publish(self, made: Plan, *, retired: bool = False) -> PlanState:
         state = self.state(made, retired=retired)
@@ -72,7 +75,7 @@ class Planner:
         return state
 
     async def report(self) -> Report | None:
-        return await newest(self.bus, Report, subjects.report(ServiceName.DEPLOYER, self.namespace, "w"))
+        return await newest(self.bus, Report, subjects.report(ServiceName.DEPLOYER, self.namespace, self.name))
 
     async def reported(self, reason: Reason) -> Report | None:
         found = await self.report()
@@ -83,7 +86,7 @@ class Planner:
         return found is not None and found.released
 
     async def stateful_set(self) -> JsonObject | None:
-        return await self.client.get(ObjectRef(STATEFULSETS, "w", self.namespace))
+        return await self.client.get(ObjectRef(STATEFULSETS, self.name, self.namespace))
 
     async def services(self) -> set[str]:
         found = await self.client.list(SERVICES, namespace=self.namespace)

@@ -11,6 +11,7 @@ from services.contracts.conditions import ConditionStatus, ConditionType, Reason
 from services.contracts.messages import PlanState
 from services.contracts.performance import Metric, Performance
 from services.contracts.plan import Runtime, Workload
+from services.contracts.serving import serving_of
 from services.deployer.benchmark import BenchmarkState, BenchmarkTold, benchmark_condition, benchmark_metrics
 from services.deployer.manifests import Images, render
 from services.deployer.report import Observed, to_report
@@ -82,6 +83,15 @@ def test_a_wish_that_the_server_has_not_read_is_pending_whatever_it_has_measured
     assert found is not None
     assert found.reason == Reason.BENCHMARK_PENDING
     assert "has not read yet that kaito.sh/benchmark is now-3" in found.message
+
+
+def test_a_wish_that_cannot_be_read_is_told_whatever_the_server_says() -> None:
+    serving = serving_of({"kaito.sh/benchmark": "of"})
+    for said in (None, told(), told("off", "off")):
+        found = benchmark_condition(wished(serving=serving), said, serving=True)
+        assert found is not None
+        assert (found.status, found.reason) == (ConditionStatus.FALSE, Reason.BENCHMARK_WISH_UNREADABLE)
+        assert "must be off, idle, now, or now- with a word of letters and digits; it is 'of'" in found.message
 
 
 def test_a_server_that_is_never_measured_need_not_read_what_is_wished() -> None:

@@ -31,8 +31,8 @@ class Server:
     async def _tell(self, _: web.Request) -> web.Response:
         return web.json_response({"state": "waiting", "message": "Not yet.", "wish": self.wish})
 
-    def pod(self) -> Pod:
-        ready = pod(ready=True)
+    def pod(self, name: str = "w-0") -> Pod:
+        ready = pod(name, ready=True)
         annotations = {LOCAL_PORTS: json.dumps({"5000": self.server.port})}
         return ready.model_copy(update={"metadata": ready.metadata.model_copy(update={"annotations": annotations})})
 
@@ -78,3 +78,18 @@ async def test_where_pods_may_not_be_written_to_it_is_tried_ever_more_rarely(ser
     server.wish = "now"
     assert await look("now") == WHILE_WAITING
     assert await look(None) == SOON
+
+
+async def test_only_the_pod_that_the_service_leads_to_is_asked(server: Server) -> None:
+    benchmarks = Benchmarks(NoWrites(), local=True)
+    ready = to_report(wished(None), Observed(pods=(server.pod(),)))
+    assert await benchmarks.of(wished(None), (server.pod("w-1"),), ready) is None
+    assert await benchmarks.of(wished(None), (pod("w-0"), server.pod("w-1")), ready) is None
+    assert await benchmarks.of(wished(None), (server.pod("w-1"), server.pod()), ready) is not None
+
+
+def test_the_default_holds_for_a_workspace_that_says_nothing() -> None:
+    off = Benchmarks(NoWrites(), default="off")
+    said = {wish: off.wished(wished(wish)).plan.serving.benchmark_wish for wish in (None, "idle", "now", "off")}
+    assert said == {None: "off", "idle": "idle", "now": "now", "off": "off"}
+    assert Benchmarks(NoWrites()).wished(wished(None)).plan.serving.benchmark_wish == "idle"

@@ -91,6 +91,10 @@ class TestJob:
         found = parse(arguments(made))
         assert (found.data_folder, found.into) == ("/workspace/tuning-data", "/mnt/results/w")
 
+    def test_checkpoints_outlive_the_pod_where_the_result_goes_to_a_volume(self) -> None:
+        assert parse(arguments(tuned(output=TO_VOLUME))).checkpoints == "/mnt/results/.w.checkpoints"
+        assert parse(arguments(tuned())).checkpoints is None
+
     def test_a_model_from_a_registry_is_fetched_before_and_the_hub_is_not_asked(self) -> None:
         made = tuned()
         assert made.model is not None

@@ -256,20 +256,22 @@ def test_another_wish_for_a_benchmark_changes_nothing_but_that() -> None:
     first = planned(workspace())
     cheaper = CLOUD.model_copy(update={"offers": (gpu("new", 79, 0.1), *CLOUD.offers)})
     before = first
-    for text, wish in (("now", "now"), ("off", "off"), ("idle", None)):
-        plan = planned(workspace(annotations={"kaito.sh/benchmark": text}), (cheaper,), previous=before)
-        assert plan.serving.benchmark == wish
+    for text, wish in (("now", "now"), ("please", "off"), ("off", "off"), ("idle", "idle"), (None, None)):
+        said = {"kaito.sh/benchmark": text} if text else {}
+        plan = planned(workspace(annotations=said), (cheaper,), previous=before)
+        assert (plan.serving.benchmark, bool(plan.serving.benchmark_fault)) == (wish, text == "please")
         assert plan.revision == before.revision + 1
         assert plan == first.model_copy(update={"revision": plan.revision, "serving": plan.serving})
         before = plan
     assert planned(workspace(), (cheaper,), previous=before) == before
 
 
-def test_a_wish_for_a_benchmark_that_cannot_be_read_leaves_the_plan() -> None:
-    plan = planned(workspace())
-    decision = decided(workspace(annotations={"kaito.sh/benchmark": "please"}), previous=plan)
-    assert decision.plan == plan
-    assert (decision.condition.reason, decision.condition.is_true) == (Reason.INVALID_SPEC, False)
+def test_a_wish_for_a_benchmark_that_cannot_be_read_takes_nothing_from_the_plan() -> None:
+    for previous in (None, planned(workspace())):
+        decision = decided(workspace(annotations={"kaito.sh/benchmark": "please"}), previous=previous)
+        assert (decision.condition.reason, decision.condition.is_true) == (Reason.PLANNED, True)
+        assert decision.plan is not None
+        assert "it is 'please'" in str(decision.plan.serving.benchmark_fault)
 
 
 def test_a_change_that_cannot_be_planned_keeps_the_plan_and_says_so() -> None:

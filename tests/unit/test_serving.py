@@ -64,8 +64,7 @@ def test_a_plan_of_another_revision_does_not_change_the_pod() -> None:
     [(KEY, ""), (KEY, "../secrets"), (KEY, "Big"), (KEY, "x" * 254),
      (MOST, "0"), (MOST, "many"), (MOST, "1.5"), (MOST, "²"),
      (KEPT, "claim"), (KEPT, "pvc://"), (KEPT, "pvc:///etc"), (KEPT, "pvc://c/../d"), (KEPT, "pvc://c//d"),
-     (KEPT, "pvc://c/."), (KEPT, "node:///tmp"),
-     (BENCHMARK, ""), (BENCHMARK, "yes"), (BENCHMARK, "now-"), (BENCHMARK, "now-a b"), (BENCHMARK, "now\n")],
+     (KEPT, "pvc://c/."), (KEPT, "node:///tmp")],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused_by_name(annotation: str, text: str) -> None:
     problem = find_problem(workspace(annotations={annotation: text}))
@@ -91,14 +90,25 @@ def test_any_annotation_is_read_or_refused(name: str, number: str) -> None:
 
 @pytest.mark.parametrize(
     ("said", "wish"),
-    [({}, None), ({BENCHMARK: "idle"}, None), ({BENCHMARK: "off"}, "off"), ({BENCHMARK: "now-2"}, "now-2"),
+    [({}, None), ({BENCHMARK: "idle"}, "idle"), ({BENCHMARK: "off"}, "off"), ({BENCHMARK: "now-2"}, "now-2"),
      ({KAITOS: "true"}, "off"), ({KAITOS: "True", BENCHMARK: "off"}, "off"), ({KAITOS: "false"}, None)],
 )  # fmt: skip
 def test_when_it_is_measured_may_be_said_in_kaitos_way_too(said: dict[str, str], wish: str | None) -> None:
     assert serving_of(said).benchmark == wish
 
 
-def test_two_annotations_that_say_the_opposite_are_refused_by_name() -> None:
-    problem = find_problem(workspace(annotations={BENCHMARK: "now", KAITOS: "true"}))
-    assert problem is not None
-    assert f"{BENCHMARK} says now, and {KAITOS} says not to measure" in problem.message
+@pytest.mark.parametrize("text", ["", "yes", "now-", "now-a b", "now\n", "Off"])
+def test_a_wish_that_cannot_be_read_switches_the_benchmark_off_and_refuses_nothing(text: str) -> None:
+    assert find_problem(workspace(annotations={BENCHMARK: text})) is None
+    serving = serving_of({BENCHMARK: text, MOST: "7"})
+    assert (serving.benchmark, serving.max_requests) == ("off", 7)
+    assert serving.benchmark_fault is not None
+    assert f"{BENCHMARK} must be off, idle, now, or now- with" in serving.benchmark_fault
+    assert repr(text) in serving.benchmark_fault
+
+
+def test_two_annotations_that_say_the_opposite_are_told_by_name() -> None:
+    assert find_problem(workspace(annotations={BENCHMARK: "now", KAITOS: "true"})) is None
+    serving = serving_of({BENCHMARK: "now", KAITOS: "true"})
+    assert serving.benchmark == "off"
+    assert f"{BENCHMARK} says now, and {KAITOS} says not to measure" in str(serving.benchmark_fault)

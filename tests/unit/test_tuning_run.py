@@ -11,8 +11,8 @@ import pytest
 
 from services.contracts.tuning import TuningProgress
 from services.inference.tuning.app import launcher, read_config
-from services.inference.tuning.checkpoints import last_checkpoint
-from services.inference.tuning.failure import TuningError, check_loss, killed, of_os_error, read_failure
+from services.inference.tuning.checkpoints import Owner, folder_of_run, last_checkpoint
+from services.inference.tuning.failure import TuningError, check_loss, ended, killed, of_os_error, read_failure
 from services.inference.tuning.outside import in_words
 from services.inference.tuning.progress import Progress, serve
 from services.inference.tuning.result import Destination, card, copy_to, finish_folder
@@ -65,6 +65,31 @@ def test_a_run_goes_on_from_the_last_checkpoint_that_is_whole(tmp_path: Path) ->
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
 
 
+def test_whoever_trains_the_same_finds_its_checkpoints_and_nobody_another_ones(tmp_path: Path) -> None:
+    first = folder_of_run(tmp_path, "m", None, {"b": 1, "a": (2,)}, 1)
+    first.mkdir()
+    assert folder_of_run(tmp_path, "m", None, {"a": (2,), "b": 1}, 1) == first
+    assert first.exists()
+    assert folder_of_run(tmp_path, "m", None, {"b": 1, "a": (2,)}, 2) != first
+    assert not first.exists()
+
+
+def test_of_two_that_write_to_one_folder_the_later_one_owns_it(tmp_path: Path) -> None:
+    lost, later = Owner(tmp_path / "run"), Owner(tmp_path / "run")
+    for owner in (lost, later):
+        owner.take()
+    later.check()
+    with pytest.raises(TuningError, match="Another pod goes on") as ended:
+        lost.check()
+    assert ended.value.code is ExitCode.PASSES
+
+
+def test_checkpoints_are_where_they_outlive_the_pod_if_there_is_such_a_place(tmp_path: Path) -> None:
+    made = spec(tmp_path)
+    assert made.checkpoints == tmp_path / "checkpoints"
+    assert made.model_copy(update={"kept": tmp_path / "kept"}).checkpoints == tmp_path / "kept"
+
+
 def test_a_failure_passes_from_one_process_to_another(tmp_path: Path) -> None:
     TuningError("The disk is full.", ExitCode.PASSES).write(tmp_path / "failure.json")
     found = read_failure(tmp_path / "failure.json")
@@ -77,8 +102,7 @@ def test_a_failure_passes_from_one_process_to_another(tmp_path: Path) -> None:
 
 def test_with_several_gpus_one_process_runs_on_each() -> None:
     words = launcher(4)
-    assert words[words.index("--num_processes") + 1] == "4"
-    assert "--multi_gpu" in words
+    assert words[words.index("--nproc-per-node") + 1] == "4"
 
 
 @pytest.mark.parametrize(
@@ -109,8 +133,17 @@ def test_what_the_libraries_raise_is_told_in_words(
     assert found.code is code
 
 
+def test_what_one_of_several_processes_says_of_another_that_has_gone_names_the_cause(tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    error = RuntimeError("[../gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:31337")
+    assert "One of the 2 processes" in str(in_words(error, spec(tmp_path).model_copy(update={"processes": 2})))
+    assert "Connection closed" in str(in_words(error, spec(tmp_path)))
+
+
 def test_a_process_that_is_killed_is_tried_again() -> None:
-    assert killed(9, "training").code is ExitCode.PASSES
+    assert killed(9, "training").code is ended(1, 1).code is ended(1, 2).code is ExitCode.PASSES
+    assert "One of the 2 processes" in str(ended(1, 2))
+    assert "exit code 3" in str(ended(3, 1))
     assert "memory ran out" in str(killed(9, "training"))
     assert of_os_error(OSError(errno.EIO, "broken")).code is ExitCode.PASSES
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from services.inference.adapters.job import Answer, Job, Prepared
 from services.inference.adapters.wanted import AdapterError
-from services.inference.apart import do_apart
+from services.inference.apart import Said, do_apart
 
 LIMIT_S: Final = 3600.0
 """Seconds for one adapter. A registry or address that breaks off is given up much sooner."""
@@ -21,14 +21,14 @@ async def prepare_apart(job: Job) -> Prepared:
         said = await do_apart(_MODULE, job.model_dump_json().encode(), LIMIT_S)
     except TimeoutError:
         raise AdapterError(f"It took longer than {LIMIT_S / 60:.0f} minutes to fetch.") from None
-    return _prepared(said.text, said.code)
+    return _prepared(said)
 
 
-def _prepared(said: bytes, code: int | None) -> Prepared:
+def _prepared(said: Said) -> Prepared:
     try:
-        found = Answer.model_validate_json(said)
+        found = Answer.model_validate_json(said.text)
     except ValidationError:
-        raise AdapterError(f"Its files could not be prepared: the process for it ended with code {code}.") from None
+        raise AdapterError(f"Its files could not be prepared: the process for it ended {said.end}.") from None
     if found.prepared is None:
         raise AdapterError(found.error or "Its files could not be prepared.")
     return found.prepared

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from services.inference.apart import do_apart
+from services.inference.apart import Said, do_apart
 from services.inference.benchmark.figures import Summary
 from services.inference.benchmark.job import Answer, BenchmarkError, Job
 from services.inference.benchmark.ladder import next_load, peak
@@ -27,14 +27,14 @@ async def measure_apart(job: Job, key: Key, now: Callable[[], datetime] = lambda
         said = await do_apart(_MODULE, job.model_dump_json().encode(), job.budget_s + MARGIN_S)
     except TimeoutError:
         raise BenchmarkError("the process that measures did not come to its end.") from None
-    return result_of(_loads(said.text, said.code), key, now(), time.monotonic() - began)
+    return result_of(_loads(said), key, now(), time.monotonic() - began)
 
 
-def _loads(text: bytes, code: int | None) -> Sequence[Summary]:
+def _loads(said: Said) -> Sequence[Summary]:
     try:
-        answer = Answer.model_validate_json(text)
+        answer = Answer.model_validate_json(said.text)
     except ValidationError:
-        raise BenchmarkError(f"the process that measures ended with code {code}.") from None
+        raise BenchmarkError(f"the process that measures ended {said.end}.") from None
     if answer.loads is None:
         raise BenchmarkError(answer.error or "nothing was measured.")
     return answer.loads

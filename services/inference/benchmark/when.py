@@ -71,7 +71,7 @@ def message_of(moment: Moment, fault: str = "") -> str:
     """The state in words. They stay the same while the state does."""
     state, wait = state_of(moment), f"{moment.needed_s:.0f} s"
     if state is State.OFF:
-        off = "The server is not measured: the annotation kaito.sh/benchmark says off."
+        off = "The server is not measured: kaito.sh/benchmark says off, of this Workspace or by default."
         return off if moment.wish.text else "The server has not been told yet whether it is to be measured."
     if state is State.RUNNING:
         return "The server is being measured; the first request of somebody else ends that."

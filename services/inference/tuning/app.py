@@ -6,10 +6,10 @@ can still say what happened when one of them dies. Each step that is done leaves
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,10 +22,12 @@ import yaml
 from services.inference.fetch import TERMINATION_LOG
 from services.inference.local_model import MODEL_DIR_ENV, folder_name
 from services.inference.logs import configure_logs
+from services.inference.tuning.checkpoints import folder_of_run
 from services.inference.tuning.data import bring_data
-from services.inference.tuning.failure import TuningError, killed, of_os_error, read_failure
+from services.inference.tuning.failure import TuningError, ended, killed, of_os_error, read_failure
 from services.inference.tuning.files import data_files, digest_of
 from services.inference.tuning.options import parse
+from services.inference.tuning.parent import die_with_parent
 from services.inference.tuning.progress import Progress, serve
 from services.inference.tuning.result import Destination, annotations_of, copy_to, finish_folder
 from services.inference.tuning.spec import Spec
@@ -35,8 +37,6 @@ from services.tuning.sections import TuningConfig
 
 CONFIG_ENV = "KAITOBUS_TUNING"
 """The training configuration as JSON, where no file is named."""
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
@@ -88,25 +88,28 @@ class Run:
         self._progress.tell("fetching the data")
         folder = bring_data(options, self._work / "data", lambda *_: None)
         data_digest = digest_of(data_files(folder, config.dataset.dataset_file_extension))
-        spec = self._spec(config, folder)
+        spec = self._spec(config, folder, data_digest)
         spec.write()
         self._run_child(spec, "train", spec.trained)
         if config.dataset.train_test_split < 1:
             self._run_child(spec, "evaluate", spec.evaluated)
         return self._deliver(spec, data_digest, destination)
 
-    def _spec(self, config: TuningConfig, folder: Path) -> Spec:
-        options = self._options
+    def _spec(self, config: TuningConfig, folder: Path, data_digest: str) -> Spec:
+        options, processes = self._options, max(1, self._options.processes)
         local = Path(os.environ.get(MODEL_DIR_ENV, ""), folder_name(options.model))
         here = bool(os.environ.get(MODEL_DIR_ENV)) and local.is_dir()
+        name, home = options.model_name or options.model, options.checkpoints
+        made_of = (name, options.revision, options.method, config.to_sections(), data_digest, processes)
         return Spec(
             model=str(local) if here else options.model,
-            name=options.model_name or options.model,
+            name=name,
             revision=options.revision,
             method=options.method,
-            processes=max(1, options.processes),
+            processes=processes,
             data=folder,
             work=self._work,
+            kept=folder_of_run(Path(home), *made_of) if home else None,
             config=config,
         )
 
@@ -118,14 +121,14 @@ class Run:
         words = [f"services.inference.tuning.{module}", str(spec.file)]
         several = module == "train" and spec.processes > 1
         command = [sys.executable, *(launcher(spec.processes) if several else ()), "-m", *words]
-        with subprocess.Popen(command, env=child_environment(spec), preexec_fn=_die_with_parent) as child:
+        with subprocess.Popen(command, env=child_environment(spec), preexec_fn=die_with_parent) as child:
             code = child.wait()
         if failure := read_failure(spec.failure):
             raise failure
         if code < 0:
             raise killed(-code, "training" if module == "train" else "measuring")
         if code or not done.exists():
-            raise TuningError(f"The process ended with exit code {code}; its log says more.", ExitCode.PASSES)
+            raise ended(code, spec.processes if several else 1)
 
     def _deliver(self, spec: Spec, data_digest: str, destination: Destination | None) -> Mapping[str, object]:
         numbers = {**_numbers(spec.trained), **_numbers(spec.evaluated)}
@@ -137,6 +140,7 @@ class Run:
         else:
             copy_to(spec.adapter, Path(self._options.into))
             numbers |= {"folder": Path(self._options.into).name}
+        shutil.rmtree(spec.kept.parent if spec.kept else spec.checkpoints, ignore_errors=True)
         self._progress.tell("done", **numbers)
         return {**numbers, "phase": "done"}
 
@@ -155,9 +159,11 @@ def read_config(file: str | None, method: str) -> TuningConfig:
 
 
 def launcher(processes: int) -> list[str]:
-    """One process on each GPU of this machine, which train side by side."""
-    one_machine = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    return ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes), *one_machine]
+    """One process on each GPU of this machine, which train side by side; without GPUs they share the CPUs.
+
+    It is torch's own launcher, which accelerate's leads to for GPUs only. When one process ends, it ends the others.
+    """
+    return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
 
 
 def child_environment(spec: Spec) -> dict[str, str]:
@@ -181,11 +187,6 @@ def _numbers(file: Path) -> dict[str, object]:
         found = json.loads(file.read_text())
         return found if isinstance(found, dict) else {}
     return {}
-
-
-def _die_with_parent() -> None:
-    """A child must not go on when this process is killed: its successor would write to the same files."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _leave(number: int, _frame: object) -> None:

@@ -17,6 +17,9 @@ DISK_FULL: Final = (
 )
 
 
+_MEMORY: Final = "Most likely the machine's memory ran out: use a smaller batch or shorter examples."
+
+
 class TuningError(Exception):
     """A run cannot go on. The message is for a person; `code` says whether it is worth another try."""
 
@@ -48,10 +51,19 @@ def of_os_error(error: OSError) -> TuningError:
 
 def killed(signal: int, doing: str) -> TuningError:
     """A process of ours was killed. It was not us."""
-    memory = (
-        " Most likely the machine's memory ran out: use a smaller batch or shorter examples." if signal == 9 else ""
-    )
+    memory = f" {_MEMORY}" if signal == 9 else ""
     return TuningError(f"The process was killed by signal {signal} while {doing}.{memory}", ExitCode.PASSES)
+
+
+def ended(code: int, processes: int) -> TuningError:
+    """A process of ours ended without a word of its own; of several, their launcher knows which."""
+    if processes == 1:
+        return TuningError(f"The process ended with exit code {code}; its log says more.", ExitCode.PASSES)
+    return TuningError(
+        f"One of the {processes} processes that train side by side ended, and the others with it. The log says which, "
+        f"and how. If it was killed by signal 9: {_MEMORY[0].lower()}{_MEMORY[1:]}",
+        ExitCode.PASSES,
+    )
 
 
 def check_loss(loss: float, step: int) -> None:

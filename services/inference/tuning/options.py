@@ -27,6 +27,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     target.add_argument("--into", help="folder to put the adapter as")
     parser.add_argument("--push-secret", action="append", default=[], help="credentials for the push")
     parser.add_argument("--work", required=True, help="folder that outlives a restart: checkpoints, data, result")
+    parser.add_argument("--checkpoints", help="folder for them that outlives the pod; left out, they are in --work")
     parser.add_argument("--port", type=int, default=PORT, help="where /progress and /metrics are answered")
     parser.add_argument("--max-data-gib", type=float, default=256.0, help="GiB of data at most")
     parser.add_argument("--plain-http", action="store_true", help="speak HTTP to the registry")

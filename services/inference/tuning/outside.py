@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from services.inference.logs import configure_logs
-from services.inference.tuning.failure import DISK_FULL, TuningError, of_os_error
+from services.inference.tuning.failure import DISK_FULL, TuningError, ended, of_os_error
 from services.inference.tuning.spec import Spec
 from services.tuning.exit_codes import ExitCode
 
@@ -24,6 +24,8 @@ _SETTINGS: Final = (
     "chat_template",
 )
 """Of errors that tell a person which setting is wrong."""
+_OTHERS: Final = ("Connection closed by peer", "ProcessGroup", "NCCL", "gloo")
+"""Of what a process raises when one that it trains beside has ended."""
 
 
 def ending_in_words(work: Callable[[Spec], None], file: Path) -> int:
@@ -51,6 +53,8 @@ def in_words(error: Exception, spec: Spec) -> TuningError:
         return _memory(spec)
     if any(sign in text for sign in _SETTINGS):
         return TuningError(f"The settings do not fit {spec.name}: {text[:400]}")
+    if spec.processes > 1 and any(sign in text for sign in _OTHERS):
+        return ended(1, spec.processes)
     hub = _of_hub(error, spec)
     if hub:
         return hub

@@ -10,7 +10,10 @@ from services.tuning.sections import TuningConfig
 
 
 class Spec(BaseModel):
-    """One run. `model` is a folder or an id of the hub, `name` the id for people; `work` is the pod's volume."""
+    """One run. `model` is a folder or an id of the hub, `name` the id for people; `work` is the pod's volume.
+
+    `kept` is a folder for checkpoints that outlives the pod.
+    """
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
@@ -21,6 +24,7 @@ class Spec(BaseModel):
     processes: int = 1
     data: Path
     work: Path
+    kept: Path | None = None
     config: TuningConfig = TuningConfig()
 
     @property
@@ -31,7 +35,7 @@ class Spec(BaseModel):
     @property
     def checkpoints(self) -> Path:
         """Folder of what a run goes on from."""
-        return self.work / "checkpoints"
+        return self.kept or self.work / "checkpoints"
 
     @property
     def adapter(self) -> Path:

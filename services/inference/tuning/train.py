@@ -10,11 +10,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from services.inference.tuning.checkpoints import last_checkpoint
+from services.inference.tuning.checkpoints import Owner, last_checkpoint
 from services.inference.tuning.examples import read_examples
 from services.inference.tuning.files import write_whole
 from services.inference.tuning.model import load_model, load_tokenizer, lora_of, training_of
 from services.inference.tuning.outside import ending_in_words
+from services.inference.tuning.parent import die_with_parent
 from services.inference.tuning.progress import Progress
 from services.inference.tuning.spec import Spec
 from services.inference.tuning.watch import Watch
@@ -26,7 +27,9 @@ def train(spec: Spec) -> None:
     from trl import SFTTrainer
 
     progress, state = Progress(spec.work / "progress.json"), PartialState(cpu=not _has_gpu())
+    owner = Owner(spec.checkpoints)
     if state.is_main_process:
+        owner.take()
         progress.tell("loading the model")
     tokenizer = load_tokenizer(spec)
     with state.main_process_first():
@@ -39,7 +42,7 @@ def train(spec: Spec) -> None:
         train_dataset=examples,
         processing_class=tokenizer,
         peft_config=lora_of(spec),
-        callbacks=[Watch(spec, progress)],
+        callbacks=[Watch(spec, progress, owner)],
     )
     checkpoint = last_checkpoint(spec.checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -56,7 +59,6 @@ def _keep(spec: Spec, model: object, progress: Progress) -> None:
     draft.rename(spec.adapter)
     known = progress.read()
     write_whole(spec.trained, json.dumps({key: known[key] for key in ("step", "steps", "loss") if key in known}))
-    shutil.rmtree(spec.checkpoints, ignore_errors=True)
 
 
 def _has_gpu() -> bool:
@@ -66,4 +68,5 @@ def _has_gpu() -> bool:
 
 
 if __name__ == "__main__":
+    die_with_parent()  # where it is one of several, that is their launcher
     sys.exit(ending_in_words(train, Path(sys.argv[1])))

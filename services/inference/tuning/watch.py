@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from services.inference.tuning.checkpoints import Owner
 from services.inference.tuning.failure import check_loss
 from services.inference.tuning.progress import Progress
 from services.inference.tuning.spec import Spec
@@ -19,7 +20,8 @@ SAVE_EVERY_STEPS: Final = 50
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers' types are not read
     """One training."""
 
-    def __init__(self, spec: Spec, progress: Progress) -> None:
+    def __init__(self, spec: Spec, progress: Progress, owner: Owner) -> None:
+        self._owner = owner
         self._spec = spec
         self._progress = progress
         self._began = self._saved = time.monotonic()
@@ -35,10 +37,15 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers' types are n
             self._progress.tell("training", step=state.global_step, steps=state.max_steps, **resumed)
 
     def on_step_end(self, _args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
-        """Save by steps where the user says so or there are several GPUs, else by the clock."""
+        """Save by steps where the user says so or there are several GPUs, else by the clock.
+
+        Raises TuningError where another pod has gone on with the run.
+        """
         every = self._spec.config.training.save_steps or (SAVE_EVERY_STEPS if self._spec.processes > 1 else None)
         due = state.global_step % every == 0 if every else time.monotonic() - self._saved >= SAVE_EVERY_S
         if due and state.global_step < state.max_steps:
+            if state.is_world_process_zero:
+                self._owner.check()
             control.should_save = True
             self._saved = time.monotonic()
 
