@@ -42,7 +42,7 @@ async def test_the_api_server_is_restarted_on_the_way(stack: Stack, cast: Cast) 
 
 async def test_two_of_each_service_do_the_work_of_one(stack: Stack, cast: Cast) -> None:
     await stack.start(*ANOTHER)
-    names = [f"w-{number}" for number in range(10)]
+    names = [f"w-{number}" for number in range(5)]
     await cast.create(*map(manifest, names))
     await cast.all_converge(*names)
     await stack.kill(*ONE_EACH)

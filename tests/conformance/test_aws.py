@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from services.chassis.kube import KubeClient
 from services.provisioner.providers.aws.nodegroup import NODE_LABEL
-from tests.conformance.conftest import node_names
+from tests.conformance.conftest import nodes_of
 from tests.conformance.suite import Cloud, ProviderSuite, meanwhile
 from tests.integration.aws_front import (
     OBEYED_IN_SILENCE,
@@ -110,7 +110,7 @@ class TestAws(ProviderSuite):
         async with aws(moto, monkeypatch) as front:
 
             async def left() -> list[str]:
-                return [*front.groups, *await node_names(kube)]
+                return [*front.groups, *await nodes_of(kube, "aws")]
 
             faults = {name: {"instanceType": size} for name, size in FAULTS.items()}
             cloud = Cloud({"KAITOBUS_AWS_REQUEST_SECONDS": "2"}, faults, left)

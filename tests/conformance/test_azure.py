@@ -15,7 +15,7 @@ from services.provisioner.providers.azure.naming import AGENT_POOL
 from tests.azure_arm.script import Play
 from tests.azure_arm.server import AzureArm
 from tests.azure_arm.state import Pool
-from tests.conformance.conftest import node_names
+from tests.conformance.conftest import nodes_of
 from tests.conformance.suite import Cloud, ProviderSuite, meanwhile
 from tests.integration.azure_cloud import cloud_on, sku
 from tests.kubernetes.kubelet import join, leave
@@ -99,7 +99,7 @@ class TestAzure(ProviderSuite):
             azure.arm.skus = [sku(name) for name in (SIZE, *FAULTS.values())]
 
             async def left() -> list[str]:
-                return [*azure.arm.state.pools, *await node_names(kube)]
+                return [*azure.arm.state.pools, *await nodes_of(kube, "azure")]
 
             faults = {name: {"instanceType": size} for name, size in FAULTS.items()}
             cloud = Cloud({"KAITOBUS_AZURE_CALL_SECONDS": "2"}, faults, left)

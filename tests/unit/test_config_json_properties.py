@@ -110,7 +110,9 @@ def assert_sane(sizing: Sizing, shapes: Shapes, machine: Machine, wish: Wish) ->
 
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=20)
-contents = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner))
+contents = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner), max_leaves=20
+)
 
 
 @settings(deadline=None)
