@@ -20,7 +20,7 @@ from services.scheduler.shapes import NoShapes, Shapes
 from services.scheduler.sizing import DoesNotFit, Machine, Sizing, Wish, size
 
 CONFIGS = [json.loads(path.read_text()) for path in sorted(Path("tests/data/configs").glob("*.json"))]
-MUTATIONS = 10_000
+MUTATIONS = 4_000
 ODD: tuple[object, ...] = (
     None, True, False, 0, 1, -1, 2, 3, 7, 64, 4096.0, 0.5, 2**31, 2**31 + 1, 10**40, -(10**40), float("nan"),
     float("inf"), "", "auto", "sixteen", "\x1b[31m", [], [0], [1, 2, 3], ["full_attention"], [None], {}, {"a": 1},
