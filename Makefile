@@ -43,7 +43,8 @@ test-chaos: $(READY) ## kill things, nothing is lost
 # something for all its tests, it stays with one worker. Another number: make test-chaos WORKERS=4.
 test-unit: WORKERS := 2
 test-unit: SPREAD = -n $(WORKERS)
-test-integration test-kubernetes: WORKERS := 3
+test-integration: WORKERS := 4
+test-kubernetes: WORKERS := 3
 test-integration test-kubernetes: SPREAD = -n $(WORKERS) --dist loadfile
 test-kubernetes: SPREAD += --no-loadscope-reorder
 test-conformance: WORKERS := 4
