@@ -43,11 +43,14 @@ test-chaos: $(READY) ## kill things, nothing is lost
 # something for all its tests, it stays with one worker. Another number: make test-chaos WORKERS=4.
 test-unit: WORKERS := 2
 test-unit: SPREAD = -n $(WORKERS)
-test-integration test-kubernetes: WORKERS := 3
+test-integration: WORKERS := 4
+test-kubernetes: WORKERS := 3
 test-integration test-kubernetes: SPREAD = -n $(WORKERS) --dist loadfile
 test-kubernetes: SPREAD += --no-loadscope-reorder
-test-conformance test-chaos: WORKERS := 2
-test-conformance test-chaos: SPREAD = -n $(WORKERS) --dist worksteal
+test-conformance: WORKERS := 4
+test-conformance: SPREAD = -n $(WORKERS) --dist loadfile
+test-chaos: WORKERS := 2
+test-chaos: SPREAD = -n $(WORKERS) --dist worksteal
 # How often a test of real parts that failed is run again; the summary names each. CI's machines are shared and slow.
 RERUNS := 0
 test-conformance test-integration test-kubernetes test-engine test-chaos: AGAIN = --reruns $(RERUNS) -raR

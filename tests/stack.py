@@ -28,7 +28,7 @@ from deploy.local.ports import assign_ports
 from deploy.local.process import ProcessSpec, ensure_running, is_alive, recorded, spawn, terminate, wait_ready
 from deploy.local.services import MODULES, service_processes
 from deploy.local.state import LocalState
-from services.chassis.kube import WORKSPACES, JsonObject, KubeClient, NotFound, ObjectRef
+from services.chassis.kube import WORKSPACES, JsonObject, KubeClient, NotFound, ObjectRef, Unreachable
 from services.contracts.status import WorkspaceStatus
 
 T = TypeVar("T")
@@ -49,16 +49,19 @@ QUICK = {
 }
 """Settings under which nothing takes long for its own sake."""
 
-CONVERGES = 60.0
-"""Seconds in which any workspace must be where it belongs, whatever happened before, on a busy machine."""
+CONVERGES = 100.0
+"""Seconds in which any workspace must be where it belongs, whatever happened before, on a slow and busy machine."""
 
 FIRST_PAUSE, LONGEST_PAUSE, GROWS = 0.05, 0.4, 1.2
 """Seconds between two looks at what is waited for, and how they grow: on a busy machine the looks themselves are in
 the way of what they look for."""
 
-AT_ONCE = 9.0
-"""Seconds in which a busy machine does what waits for nothing. What comes only because a message is given out again,
-or because all is looked at again, comes later."""
+UNANSWERED = (nats.errors.TimeoutError, nats.errors.NoServersError, Unreachable)
+"""What a look meets that is not answered in time. It has seen nothing, and the next one may."""
+
+AT_ONCE = 25.0
+"""Seconds in which even a slow and busy machine does what waits for nothing; `tests.bench` measures how fast it is.
+What comes only because all is looked at again comes later."""
 
 
 class Stack:
@@ -192,7 +195,7 @@ async def until(found: Callable[[], Awaitable[T]], seconds: float = CONVERGES, w
         async with asyncio.timeout(seconds):
             pauses = _pauses()
             while True:
-                with suppress(nats.errors.TimeoutError):
+                with suppress(*UNANSWERED):
                     value = await found()
                 if value:
                     return value
@@ -204,12 +207,15 @@ async def until(found: Callable[[], Awaitable[T]], seconds: float = CONVERGES, w
 async def until_none(found: Callable[[], Awaitable[Sequence[T]]], seconds: float = CONVERGES) -> None:
     """Wait until `found` returns nothing; fail with what is left after `seconds`."""
     left: Sequence[T] = ()
+
+    async def none() -> bool:
+        nonlocal left
+        left = await found()
+        return not left
+
     try:
-        async with asyncio.timeout(seconds):
-            pauses = _pauses()
-            while left := await found():
-                await asyncio.sleep(next(pauses))
-    except TimeoutError:
+        await until(none, seconds)
+    except pytest.fail.Exception:
         pytest.fail(f"still there after {seconds:g} s: {left}")
 
 

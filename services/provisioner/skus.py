@@ -73,7 +73,7 @@ def tables() -> tuple[str, ...]:
 def load_table(cloud: str) -> dict[str, Sku]:
     """The sizes of one cloud, by name in lower case. Raises FileNotFoundError where there is no such table."""
     text = files("presets").joinpath(f"skus-{cloud}.yaml").read_text("utf-8")
-    table = _Table.model_validate(yaml.safe_load(text))
+    table = _Table.model_validate(yaml.load(text, Loader=yaml.CSafeLoader))
     return {sku.name.lower(): sku.model_copy(update={"taints": table.taints}) for sku in table.skus}
 
 

@@ -21,10 +21,13 @@ FOLDER = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each test has two minutes without its fixtures: the first session may have to build Kubernetes."""
+    """Each test has five minutes without its fixtures: starts of processes are long where the machine is slow.
+
+    The first session may have to build Kubernetes.
+    """
     for item in items:
         if item.path.is_relative_to(FOLDER):
-            item.add_marker(pytest.mark.timeout(120, func_only=True))
+            item.add_marker(pytest.mark.timeout(300, func_only=True))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -26,7 +26,7 @@ async def test_a_service_is_killed_at_every_point_and_started_again(stack: Stack
 
 
 async def test_services_are_killed_in_turn_while_many_workspaces_arrive(stack: Stack, cast: Cast) -> None:
-    names = [f"many-{number}" for number in range(12)]
+    names = [f"many-{number}" for number in range(8)]
     for number, name in enumerate(names):
         await cast.create(manifest(name))
         service = SERVICES[number % len(SERVICES)]

@@ -48,8 +48,11 @@ async def meanwhile(*works: Coroutine[None, None, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        broken = [task for task in tasks if task.done()]
         for task in tasks:
             task.cancel()
+        for task in broken:
+            task.result()  # raises: without it nobody would hear why the cloud stood still
 
 
 class ProviderSuite:

@@ -23,6 +23,8 @@ from tests.integration.conftest import NatsServer
 from tests.kubernetes.kubelet import beat, join, leave
 
 CORDONED, VANISHES = "H100-80GB", "L4-24GB"
+OURS = "nvidia.com/gpu.product"
+"""What no node of another provider carries."""
 BEAT = 5.0
 """Seconds between two signs of life of a kubelet."""
 
@@ -42,7 +44,7 @@ def labels(product: str) -> dict[str, str]:
 async def keep_well(kube: KubeClient) -> None:
     """The kubelets' part for as long as the nodes are there."""
     while True:
-        for name in await node_names(kube):
+        for name in await node_names(kube, OURS):
             with suppress(NotFound):
                 await beat(kube, name)
         await asyncio.sleep(BEAT)
@@ -51,7 +53,7 @@ async def keep_well(kube: KubeClient) -> None:
 async def take_away(kube: KubeClient, bus: Bus) -> None:
     """The first node of its size goes, once, when its workspace has been told that it is ready."""
     while True:
-        for name in [n for n in await node_names(kube) if n.startswith("l4")]:
+        for name in [n for n in await node_names(kube, OURS) if n.startswith("l4")]:
             claim = claim_of(await kube.get(ObjectRef(NODES, name)) or {})
             if claim and await is_told(bus, claim.owner):
                 return await leave(kube, name)
@@ -80,7 +82,7 @@ class TestByo(ProviderSuite):
         await kube.merge_patch(ObjectRef(NODES, "h100"), {"spec": {"unschedulable": True}})
 
         async def left() -> list[str]:
-            found = (await kube.list(NODES)).items
+            found = (await kube.list(NODES, labels=OURS)).items
             assert len(found) == len(nodes) - 1
             return [n for node in found if (n := dig_str(node, "metadata", "annotations", RECORD))]
 
@@ -93,3 +95,5 @@ class TestByo(ProviderSuite):
         async with meanwhile(keep_well(kube), take_away(kube, bus)):
             yield Cloud({}, faults, left)
         await bus.close()
+        for name in await node_names(kube, OURS):
+            await kube.delete(ObjectRef(NODES, name))

@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from services.chassis.kube import KubeClient
 from services.cli.conformance.outcome import Outcome
-from tests.conformance.conftest import node_names
+from tests.conformance.conftest import nodes_of
 from tests.conformance.suite import Cloud, ProviderSuite
 from tests.conformance.under_test import Place
 
@@ -24,7 +24,7 @@ class TestFake(ProviderSuite):
     async def cloud(self, kube: KubeClient) -> Cloud:
         env = {"KAITOBUS_FAKE_BOOT_SECONDS": "0.5", "KAITOBUS_FAKE_ALLOW_CRASH": "true"}
         faults = {"crash": {"parameters": {"crash-once": "true"}}}
-        return Cloud(env, faults, lambda: node_names(kube))
+        return Cloud(env, faults, lambda: nodes_of(kube, "fake"))
 
 
 @pytest.mark.asyncio(loop_scope="session")

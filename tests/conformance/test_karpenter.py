@@ -11,7 +11,7 @@ import pytest_asyncio
 from services.chassis.kube import JsonObject, KubeClient, ObjectRef, dig_str
 from services.provisioner.providers.karpenter.claim import NODECLAIMS
 from services.provisioner.providers.karpenter.progress import size_of
-from tests.conformance.conftest import node_names
+from tests.conformance.conftest import nodes_of
 from tests.conformance.suite import Cloud, ProviderSuite
 from tests.kubernetes.conftest import Kubectl
 from tests.kubernetes.karpenter_controller import Karpenter, has, install
@@ -78,7 +78,7 @@ class TestKarpenter(ProviderSuite):
 
         async def left() -> list[str]:
             claims = (await kube.list(NODECLAIMS)).items
-            return [*(dig_str(claim, "metadata", "name") for claim in claims), *await node_names(kube)]
+            return [*(dig_str(claim, "metadata", "name") for claim in claims), *await nodes_of(kube, "karpenter")]
 
         cloud = Cloud(env, {name: {"instanceType": size} for name, size in FAULTS.items()}, left)
         async with Scripted(kube, cloud).running():

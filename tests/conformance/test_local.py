@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest_asyncio
 
 from services.chassis.kube import KubeClient
-from tests.conformance.conftest import node_names
+from tests.conformance.conftest import nodes_of
 from tests.conformance.suite import Cloud, ProviderSuite
 
 
@@ -25,6 +25,6 @@ class TestLocal(ProviderSuite):
         state = tmp_path / "nodes"
 
         async def left() -> list[str]:
-            return [*(path.name for path in (state / "instances").iterdir()), *await node_names(kube)]
+            return [*(path.name for path in (state / "instances").iterdir()), *await nodes_of(kube, "local")]
 
         yield Cloud({"KAITOBUS_LOCAL_STATE_DIR": str(state)}, {}, left)

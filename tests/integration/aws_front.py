@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ import boto3
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from botocore.loaders import create_loader
 from moto.server import ThreadedMotoServer
 
 REGION = "eu-west-1"
@@ -224,6 +226,10 @@ def moto() -> Iterator[Moto]:
     server.stop()
 
 
+_tables = cache(create_loader)
+"""The SDK's tables, read once for all: each session would read them anew for half a second."""
+
+
 @asynccontextmanager
 async def aws(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AwsFront]:
     """AWS with one cluster, and an environment in which the SDK and the provider find it."""
@@ -246,4 +252,5 @@ async def aws(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AwsF
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setattr("botocore.session.create_loader", _tables)
         yield front

@@ -41,7 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(120, func_only=True))
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tell whoever looks at the run."""
     sys.stderr.write(f"{line}\n")
 
 
@@ -52,7 +53,7 @@ async def control_plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
     Its `kubeconfig` is the administrator's. The first session on a machine gets the programs, which may
     take minutes; later ones start in a few seconds.
     """
-    binaries = await ensure_control_plane(_say)
+    binaries = await ensure_control_plane(say)
     plane = await ControlPlane.prepare(binaries, tmp_path_factory.mktemp("kubernetes"))
     try:
         await plane.start()
@@ -64,6 +65,11 @@ async def control_plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def workspace_crd(kubectl: Kubectl) -> None:
     """The definition of Workspace, applied once as the documentation says. No test takes it away."""
+    await apply_crd(kubectl)
+
+
+async def apply_crd(kubectl: Kubectl) -> None:
+    """Apply the definition, and wait until the API server serves it."""
     await kubectl("apply", "-f", str(PLAIN_FILE.parent))
     await established(kubectl, "workspaces.kaito.sh")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 
 import pytest_asyncio
 
@@ -12,9 +13,13 @@ from deploy.local.controlplane import ControlPlane
 from services.chassis.kube import (
     CONFIGMAPS,
     NAMESPACES,
+    Deleted,
     JsonObject,
     KubeClient,
+    ListWatch,
     ObjectRef,
+    Synced,
+    dig_str,
 )
 
 
@@ -51,3 +56,33 @@ async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
+
+
+class Follower:
+    """A task that follows a ListWatch and keeps what it was told."""
+
+    def __init__(self, client: KubeClient, namespace: str) -> None:
+        self.list_watch = ListWatch(client, CONFIGMAPS, namespace=namespace, labels="test=kube", max_wait_seconds=0.5)
+        self.known: dict[str, str] = {}
+        self.deleted: list[str] = []
+        self.syncs = 0
+
+    async def follow(self) -> None:
+        async with aclosing(self.list_watch.events()) as events:
+            async for event in events:
+                if isinstance(event, Synced):
+                    self.syncs += 1
+                elif isinstance(event, Deleted):
+                    self.deleted.append(event.ref.name)
+                    self.known.pop(event.ref.name, None)
+                else:
+                    self.known[event.ref.name] = dig_str(event.obj, "data", "x")
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.follow())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 
-from services.chassis.kube import NODES, JsonObject, KubeClient, ObjectRef
+from services.chassis.kube import NODES, Conflict, JsonObject, KubeClient, ObjectRef
 from services.provisioner.node_facts import taint_object
 
 
@@ -14,15 +15,14 @@ async def join(
 ) -> None:
     """A node of that name joins, and is Ready at once."""
     taint_objects = [taint_object(text) for text in taints]
-    await kube.create(
-        NODES,
-        {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {"name": name, "labels": dict(labels)},
-            "spec": {"taints": taint_objects} if taint_objects else {},
-        },
-    )
+    node: JsonObject = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": dict(labels)},
+        "spec": {"taints": taint_objects} if taint_objects else {},
+    }
+    with suppress(Conflict):  # it is there by an answer that was not heard
+        await kube.create(NODES, node)
     await beat(kube, name, gpus)
 
 

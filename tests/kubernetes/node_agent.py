@@ -25,15 +25,18 @@ WITHIN_S = 60.0
 class Agent:
     """A node agent that can be started, killed and started again on the same state."""
 
-    def __init__(self, name: str, plane: ControlPlane, folder: Path, *more: str) -> None:
+    def __init__(
+        self, name: str, plane: ControlPlane, folder: Path, *more: str, kubeconfig: Path | None = None
+    ) -> None:
         self.name = name
         self.state = folder / "state"
         self.images = folder / "images.yaml"
         self.know_images("test/shell", "test/python")
         pki = plane.config.pki
         self._argv = [
-            sys.executable, "-m", "deploy.local.node", "--name", name, "--kubeconfig", str(plane.kubeconfig),
-            "--state-dir", str(self.state), "--images", str(self.images), "--client-ca", str(pki.ca.cert),
+            sys.executable, "-m", "deploy.local.node", "--name", name,
+            "--kubeconfig", str(kubeconfig or plane.kubeconfig), "--state-dir", str(self.state),
+            "--images", str(self.images), "--client-ca", str(pki.ca.cert),
             "--tls-cert", str(pki.kubelet.cert), "--tls-key", str(pki.kubelet.key),
             "--labels", f"test-node={name}", "--cpu", "2", "--memory", "4Gi", "--delete-node-on-exit", *more,
         ]  # fmt: skip
@@ -46,6 +49,9 @@ class Agent:
         self.images.write_text(yaml.safe_dump(dict.fromkeys(names, image)))
 
     def start(self) -> None:
+        """Unless it runs."""
+        if self._process and self._process.poll() is None:
+            return
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._argv, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -13,16 +12,33 @@ from deploy.local.controlplane import ControlPlane
 from tests.kubernetes.conftest import Kubectl
 from tests.kubernetes.node_agent import Agent, eventually, left_outside, manifest, pids_below
 
+WATCHES_S = 20
+"""Seconds for which one kubectl watches."""
 
-@pytest.fixture
-def own_agent(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Agent]:
-    """A node for one test, which may do to it what it likes."""
-    agent = Agent(f"node-{uuid.uuid4().hex[:6]}", control_plane, tmp_path)
-    agent.start()
+
+@pytest.fixture(scope="module")
+def node(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    """One node for the tests of a file."""
+    agent = Agent(f"node-{uuid.uuid4().hex[:6]}", control_plane, tmp_path_factory.mktemp("node"))
     yield agent
     agent.stop()
     assert pids_below(agent.state) == set()
     assert left_outside(agent.state) == []
+
+
+@pytest_asyncio.fixture
+async def own_agent(node: Agent, ns: Kubectl) -> AsyncIterator[Agent]:
+    """A node that runs nothing else, and whose agent the test may kill and start. What the test left there ends."""
+    node.know_images("test/shell", "test/python")
+    node.start()
+    yield node
+    node.start()
+    await ns("delete", "pods", "--all")
+
+    async def kept() -> str:
+        return str([path.name for path in node.state.glob("pods/*")])
+
+    await eventually(kept, lambda seen: seen == "[]", "nothing is left of the test's pods")
 
 
 @pytest_asyncio.fixture
@@ -48,11 +64,25 @@ def field(ns: Kubectl, what: str, path: str) -> Callable[[], Awaitable[str]]:
 
 
 async def becomes(ns: Kubectl, what: str, path: str, value: str) -> None:
-    await eventually(field(ns, what, path), lambda seen: seen == value, f"{what} {path} is {value}")
+    """Wait until the field at `path` of an object has that value."""
+    await _waited_for(ns, what, f"jsonpath={{{path}}}={value}")
 
 
-async def ready(ns: Kubectl, name: str) -> None:
-    await becomes(ns, f"pod/{name}", '.status.conditions[?(@.type=="Ready")].status', "True")
+async def ready(ns: Kubectl, what: str) -> None:
+    """Wait until a node or a pod is Ready."""
+    await _waited_for(ns, what, "condition=Ready")
+
+
+async def _waited_for(ns: Kubectl, what: str, condition: str) -> None:
+    """One kubectl that watches costs less than many that look; what is not there yet it does not wait for."""
+
+    async def wait() -> str:
+        try:
+            return await ns("wait", what, f"--for={condition}", f"--timeout={WATCHES_S}s")
+        except AssertionError as not_yet:
+            return f"{not_yet}\n{await ns('get', what, '-o', 'yaml', '--ignore-not-found')}"
+
+    await eventually(wait, lambda seen: seen.endswith("condition met\n"), f"{what}: {condition}")
 
 
 async def log_says(ns: Kubectl, name: str, text: str) -> str:

@@ -19,9 +19,10 @@ from services.chassis.service import Service
 from services.contracts.messages import Message
 from services.contracts.status import WorkspaceStatus
 from tests.integration.conftest import NatsServer, connected_bus, nats_on, service
+from tests.kubernetes.cuttable_wire import CuttableWire
 from tests.kubernetes.kube_fixtures import client, namespace
 
-__all__ = ["bus", "client", "crd", "namespace", "nats_server"]
+__all__ = ["bus", "client", "crd", "cuttable", "namespace", "nats_server"]
 
 PAUSE = 0.02
 T = TypeVar("T")
@@ -32,6 +33,16 @@ Wire = Callable[[Service], Awaitable[None]]
 async def crd(workspace_crd: None, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     """The resource definition installed, and the environment that services find the cluster by."""
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def cuttable(
+    crd: None, control_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[CuttableWire]:
+    """The wire by which services reach the API server, and nobody else does."""
+    async with CuttableWire.to(control_plane.kubeconfig, tmp_path) as (wire, through):
+        monkeypatch.setenv("KUBECONFIG", str(through))
+        yield wire
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -8,7 +8,11 @@ import pytest
 
 from deploy.local.controlplane import ControlPlane
 from deploy.local.process import alive, recorded
+from services.chassis.kube import CONFIGMAPS, KubeClient
 from tests.kubernetes.conftest import Kubectl
+from tests.kubernetes.kube_fixtures import Follower, client, configmap, namespace, ref, until
+
+__all__ = ["client", "namespace"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -54,17 +58,23 @@ async def test_a_service_account_may_do_only_what_it_was_granted(kubectl: Kubect
     await kubectl("get", "secrets", account)
 
 
-async def test_the_api_server_comes_back_on_its_port_with_its_data(
-    control_plane: ControlPlane, kubectl: Kubectl
+async def test_the_api_server_comes_back_on_its_port_with_its_data_and_who_follows_it_goes_on(
+    control_plane: ControlPlane, client: KubeClient, namespace: str
 ) -> None:
-    await kubectl("apply", "-f", "-", stdin=config_map("kept", "over a restart"))
-    before = alive("kube-apiserver", control_plane.run_folder)
-    await control_plane.restart("kube-apiserver")
-    after = alive("kube-apiserver", control_plane.run_folder)
-    assert before
-    assert after
-    assert before.pid != after.pid
-    assert await kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.key}") == "over a restart"
+    await client.create(CONFIGMAPS, configmap(namespace, "before"))
+    follower = Follower(client, namespace)
+    async with follower.following():
+        await until(lambda: follower.syncs == 1)
+        before = alive("kube-apiserver", control_plane.run_folder)
+        await control_plane.restart("kube-apiserver")
+        after = alive("kube-apiserver", control_plane.run_folder)
+        assert before
+        assert after
+        assert before.pid != after.pid
+        await client.delete(ref(namespace, "before"))
+        await client.apply(configmap(namespace, "after"), manager="test")
+        await until(lambda: follower.deleted == ["before"] and "after" in follower.known)
+        assert follower.list_watch.is_fresh()
 
 
 async def test_starting_again_adopts_what_runs_and_starts_what_does_not(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from deploy.local.controlplane import ControlPlane
 from services.chassis.bus import Bus
 from services.chassis.kube import (
     NODES,
@@ -35,12 +33,14 @@ from services.deployer.app import wire
 from services.deployer.deployer import Deployer
 from services.deployer.manifests import Images
 from tests.integration.conftest import NatsServer
+from tests.kubernetes.cuttable_wire import CuttableWire
 from tests.kubernetes.service_fixtures import (
     Workspaces,
     always,
     bus,
     client,
     crd,
+    cuttable,
     eventually,
     namespace,
     nats_server,
@@ -49,7 +49,7 @@ from tests.kubernetes.service_fixtures import (
 )
 from tests.unit.samples import plan as sample_plan
 
-__all__ = ["bus", "client", "crd", "namespace", "nats_server"]
+__all__ = ["bus", "client", "crd", "cuttable", "namespace", "nats_server"]
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("crd")]
 
@@ -335,16 +335,17 @@ async def test_an_earlier_workspaces_workload_makes_room_for_that_of_a_namesake(
         await eventually(belongs_to_the_namesake)
 
 
-async def test_the_api_server_restarts_and_the_whole_bus_is_wiped(
-    planner: Planner, nats_server: NatsServer, control_plane: ControlPlane, tmp_path: Path
+async def test_the_api_server_is_away_for_a_while_and_the_whole_bus_is_wiped(
+    planner: Planner, nats_server: NatsServer, cuttable: CuttableWire
 ) -> None:
     async with running("deployer", wire, nats_server):
         await planner.publish(plan())
         await eventually(lambda: planner.reported(Reason.INFERENCE_PENDING_NODES))
         await eventually(planner.has_its_services)
         before = await generations(planner)
-        await control_plane.restart("kube-apiserver")
+        cuttable.cut()
         await nats_server.wipe()
+        cuttable.mend()
 
         async def connected() -> bool:
             return planner.bus.connected

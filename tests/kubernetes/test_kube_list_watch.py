@@ -1,52 +1,22 @@
-"""List and watch against a real API server, with a wire that breaks and a server that restarts."""
+"""List and watch against a real API server, with a wire that breaks.
+
+The server is restarted under them in test_control_plane.py.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from deploy.local.controlplane import ControlPlane
-from services.chassis.kube import CONFIGMAPS, Deleted, KubeClient, ListWatch, Synced, dig_str
+from services.chassis.kube import CONFIGMAPS, KubeClient
 from tests.kubernetes.cuttable_wire import CuttableWire
-from tests.kubernetes.kube_fixtures import client, configmap, namespace, ref, until
+from tests.kubernetes.kube_fixtures import Follower, client, configmap, namespace, ref, until
 
 __all__ = ["client", "namespace"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-class Follower:
-    """A task that follows a ListWatch and keeps what it was told."""
-
-    def __init__(self, client: KubeClient, namespace: str) -> None:
-        self.list_watch = ListWatch(client, CONFIGMAPS, namespace=namespace, labels="test=kube", max_wait_seconds=0.5)
-        self.known: dict[str, str] = {}
-        self.deleted: list[str] = []
-        self.syncs = 0
-
-    async def follow(self) -> None:
-        async with aclosing(self.list_watch.events()) as events:
-            async for event in events:
-                if isinstance(event, Synced):
-                    self.syncs += 1
-                elif isinstance(event, Deleted):
-                    self.deleted.append(event.ref.name)
-                    self.known.pop(event.ref.name, None)
-                else:
-                    self.known[event.ref.name] = dig_str(event.obj, "data", "x")
-
-    @asynccontextmanager
-    async def following(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.follow())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
 
 
 async def test_it_sees_what_is_added_changed_and_deleted(client: KubeClient, namespace: str) -> None:
@@ -95,17 +65,3 @@ async def test_a_deletion_behind_a_broken_wire_is_found(
             await until(lambda: follower.syncs == 2)
     assert follower.deleted == ["goes"]
     assert follower.known == {"stays": "1", "comes": "1"}
-
-
-async def test_it_goes_on_when_the_api_server_restarts(
-    client: KubeClient, namespace: str, control_plane: ControlPlane
-) -> None:
-    await client.create(CONFIGMAPS, configmap(namespace, "before"))
-    follower = Follower(client, namespace)
-    async with follower.following():
-        await until(lambda: follower.syncs == 1)
-        await control_plane.restart("kube-apiserver")
-        await client.delete(ref(namespace, "before"))
-        await client.apply(configmap(namespace, "after"), manager="test")
-        await until(lambda: follower.deleted == ["before"] and "after" in follower.known)
-        assert follower.list_watch.is_fresh()

@@ -36,7 +36,7 @@ def agent(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
 
 
 async def test_the_node_is_there_as_it_was_described(kubectl: Kubectl, agent: Agent) -> None:
-    await becomes(kubectl, "node/node-a", '.status.conditions[?(@.type=="Ready")].status', "True")
+    await ready(kubectl, "node/node-a")
     node = json.loads(await kubectl("get", "node", "node-a", "-o", "json"))
     assert node["status"]["capacity"]["cpu"] == "2"
     assert node["status"]["capacity"]["memory"] == "4Gi"
@@ -178,7 +178,7 @@ async def test_a_failing_readiness_probe_keeps_a_pod_from_being_ready(ns: Kubect
     assert await field(ns, "pod/probe", ".status.containerStatuses[0].ready")() == "false"
     (go,) = agent.state.glob("pods/*/volumes/v")
     (go / "go").touch()
-    await ready(ns, "probe")
+    await ready(ns, "pod/probe")
 
 
 async def test_a_failing_liveness_probe_restarts_the_container(ns: Kubectl, agent: Agent) -> None:
@@ -240,14 +240,14 @@ async def test_two_pods_with_the_same_port_do_not_collide(ns: Kubectl, agent: Ag
     annotation = r".metadata.annotations.local\.kaito\.sh/ports"
     real = set()
     for name in ("one", "two"):
-        await ready(ns, name)
+        await ready(ns, f"pod/{name}")
         real.add(json.loads(await field(ns, f"pod/{name}", annotation)())["5000"])
         assert await ns("logs", name) == "127.0.0.1\n"
     assert len(real) == 2
 
 
 async def test_only_the_api_server_may_read_logs(kubectl: Kubectl, agent: Agent, control_plane: ControlPlane) -> None:
-    await becomes(kubectl, "node/node-a", '.status.conditions[?(@.type=="Ready")].status', "True")
+    await ready(kubectl, "node/node-a")
     status = json.loads(await kubectl("get", "node", "node-a", "-o", "json"))["status"]
     port = status["daemonEndpoints"]["kubeletEndpoint"]["Port"]
     url = f"https://{status['addresses'][0]['address']}:{port}/healthz"
@@ -275,7 +275,7 @@ async def test_logs_can_be_followed_cut_and_stamped(ns: Kubectl, agent: Agent) -
 
 async def test_exec_is_refused_in_plain_words(ns: Kubectl, agent: Agent) -> None:
     await apply(ns, pod("exec", agent, "sleep", "1000"))
-    await ready(ns, "exec")
+    await ready(ns, "pod/exec")
     with pytest.raises(AssertionError, match="has no exec"):
         await ns("exec", "exec", "--", "true")
 

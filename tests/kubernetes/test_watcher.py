@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from deploy.local.controlplane import ControlPlane
 from services.chassis.bus import Bus
 from services.chassis.kube import (
     CONFIGMAPS,
@@ -30,12 +29,14 @@ from services.contracts.workspace import FINALIZER
 from services.watcher.app import wire
 from tests.integration.conftest import NatsServer
 from tests.kubernetes.conftest import Kubectl
+from tests.kubernetes.cuttable_wire import CuttableWire
 from tests.kubernetes.service_fixtures import (
     Workspaces,
     always,
     bus,
     client,
     crd,
+    cuttable,
     eventually,
     namespace,
     nats_server,
@@ -46,7 +47,7 @@ from tests.stack import AT_ONCE
 from tests.unit.samples import NOW
 from tests.unit.samples import plan as sample_plan
 
-__all__ = ["bus", "client", "crd", "namespace", "nats_server"]
+__all__ = ["bus", "client", "crd", "cuttable", "namespace", "nats_server"]
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("crd")]
 
@@ -318,14 +319,16 @@ async def test_a_namesake_made_at_once_is_another_workspace(
         assert (await workspaces.status()).endpoint is None
 
 
-async def test_the_api_server_restarts_and_work_goes_on(
-    workspaces: Workspaces, bus: Bus, namespace: str, nats_server: NatsServer, control_plane: ControlPlane
+async def test_the_api_server_is_away_for_a_while_and_work_goes_on(
+    workspaces: Workspaces, bus: Bus, namespace: str, nats_server: NatsServer, cuttable: CuttableWire
 ) -> None:
     async with running("watcher", wire, nats_server):
         await served(bus, workspaces, namespace)
         before = await workspaces.status()
-        await control_plane.restart("kube-apiserver")
+        cuttable.cut()
         await workspaces.create("after")
+        assert await wanted(bus, namespace, "after") is None
+        cuttable.mend()
         await eventually(lambda: wanted(bus, namespace, "after"))
         assert await workspaces.status() == before
 

@@ -164,7 +164,9 @@ def test_karpenter_sells_the_clouds_sizes_and_own_machines_are_in_no_table() -> 
 
 KEYS = st.sampled_from(["kind", "apiVersion", "metadata", "resource", "inference", "name", "items"])
 VALUES = st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["Workspace", "kaito.sh/v1beta1"])
-documents = st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner)).map(json.dumps)
+documents = st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=20).map(
+    json.dumps
+)
 
 
 def test_a_model_that_only_the_hub_knows_is_refused_in_words_where_no_hub_may_be_asked(

@@ -20,7 +20,7 @@ from services.scheduler.shapes import NoShapes, Shapes
 from services.scheduler.sizing import DoesNotFit, Machine, Sizing, Wish, size
 
 CONFIGS = [json.loads(path.read_text()) for path in sorted(Path("tests/data/configs").glob("*.json"))]
-MUTATIONS = 10_000
+MUTATIONS = 4_000
 ODD: tuple[object, ...] = (
     None, True, False, 0, 1, -1, 2, 3, 7, 64, 4096.0, 0.5, 2**31, 2**31 + 1, 10**40, -(10**40), float("nan"),
     float("inf"), "", "auto", "sixteen", "\x1b[31m", [], [0], [1, 2, 3], ["full_attention"], [None], {}, {"a": 1},
@@ -110,7 +110,9 @@ def assert_sane(sizing: Sizing, shapes: Shapes, machine: Machine, wish: Wish) ->
 
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=20)
-contents = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner))
+contents = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner), max_leaves=20
+)
 
 
 @settings(deadline=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from typer.testing import CliRunner
@@ -38,6 +39,7 @@ SIZES = ("Standard_NV36ads_A10_v5", "Standard_NC96ads_A100_v4", "Standard_ND96is
 SETTINGS = "vllm: {max-model-len: 512, max-num-seqs: 7, seed: 3, dtype: float16, gpu-memory-utilization: 0.8}"
 
 
+@cache
 def offered(size: str) -> Offers:
     """One size of a cloud, from a provider that is simulated, so that any number of nodes can be planned."""
     (azure,) = offers_of_clouds(("azure",))

@@ -90,7 +90,11 @@ def test_what_is_no_manifest(content: bytes) -> None:
         read_manifest(content, "x")
 
 
-@given(st.recursive(st.none() | st.text() | st.integers(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)))
+@given(
+    st.recursive(
+        st.none() | st.text() | st.integers(), lambda v: st.lists(v) | st.dictionaries(st.text(), v), max_leaves=20
+    )
+)
 def test_any_json_is_a_manifest_or_refused(value: object) -> None:
     with contextlib.suppress(OciError):
         assert isinstance(read_manifest(json.dumps(value).encode(), "x"), (Manifest, Index))

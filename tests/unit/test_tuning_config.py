@@ -103,7 +103,11 @@ def test_what_crosses_to_the_pod_is_read_there_as_it_was_written() -> None:
     assert read_tuning(config.to_sections(), "qlora") == config
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.dictionaries(st.text(), x)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.dictionaries(st.text(), x), max_leaves=20
+    )
+)
 def test_whatever_stands_there_gives_a_configuration_or_a_sentence(content: object) -> None:
     with suppress(BadTuning):
         assert read_tuning(content, "lora")
