@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from services.chassis.bus import Bus, Last
@@ -251,8 +252,12 @@ class Deployer:
         return tuple(Pod.model_validate(obj) for obj in found.items)
 
     async def _retire(self, state: PlanState, last: Last[Report]) -> Again | None:
-        """Take everything down; released once no pod is left, so that nodes go after what runs on them."""
-        if only_waits(self._sight(), state):
+        """Take everything down; released once no pod is left, so that nodes go after what runs on them.
+
+        What a dead node ran has ended with it: Kubernetes forgets that pod with its node.
+        """
+        now = datetime.now(UTC)
+        if only_waits(self._sight(), state, now):
             return Again(GOING_AGAIN)  # the watches tell when it has gone
         for resource, name in (
             (STATEFULSETS, state.name),
@@ -262,7 +267,7 @@ class Deployer:
             (CONFIGMAPS, config_map_name(state.name)),
         ):
             await self._delete(ObjectRef(resource, name, state.namespace), state.uid)
-        left = await self._pods(state)
+        left = [pod for pod in await self._pods(state) if not pod.is_overdue(now)]
         stateful_set = await self._owned(ObjectRef(STATEFULSETS, state.name, state.namespace), state.uid)
         if left or stateful_set:
             return Again(SOON)

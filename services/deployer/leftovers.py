@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from services.chassis.kube import PODS, JsonObject, Key, Resource, dig_str
 from services.contracts.messages import PlanState
 from services.contracts.workspace import LABEL_OWNER_UID
+from services.deployer.pods import is_overdue
 
 Sight = Mapping[Resource, Mapping[Key, JsonObject]]
 """The objects of each resource whose watch has shown all that there is."""
 
 
-def only_waits(sight: Sight, state: PlanState) -> bool:
+def only_waits(sight: Sight, state: PlanState, now: datetime) -> bool:
     """Whether all that is still seen of the workspace is on its way out, and something is.
 
-    Pods go after their StatefulSet by themselves. Where nothing is seen it may be that nothing has been seen yet.
+    Pods go after their StatefulSet by themselves; one whose node is dead is not waited for. Where nothing is seen it
+    may be that nothing has been seen yet.
     """
-    seen = list(_owned(sight, state.uid))
+    found = _owned(sight, state.uid)
+    seen = [(r, obj) for r, obj in found if not (r == PODS and is_overdue(_ends_by(obj), now))]
     return bool(seen) and all(resource == PODS or _is_going(obj) for resource, obj in seen)
 
 
@@ -38,6 +42,11 @@ def _owned(sight: Sight, uid: str) -> Iterator[tuple[Resource, JsonObject]]:
 
 def _owner(obj: JsonObject) -> str:
     return dig_str(obj, "metadata", "labels", LABEL_OWNER_UID)
+
+
+def _ends_by(pod: JsonObject) -> datetime | None:
+    at = dig_str(pod, "metadata", "deletionTimestamp")
+    return datetime.fromisoformat(at) if at else None
 
 
 def _is_going(obj: JsonObject) -> bool:

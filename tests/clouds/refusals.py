@@ -118,7 +118,7 @@ REFUSALS: Final = {
     ),
     "silence": Refusal(
         FailureCode.TIMEOUT,
-        OfAzure("token list get create delete", "Azure did not answer in time"),
+        OfAzure("token list get create delete", "Timeout on reading data from socket"),
         OfAws(".", "Read timeout on endpoint URL", SILENCE),
     ),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from services.chassis.kube import PODS, SERVICES, STATEFULSETS, JsonObject, Resource
@@ -10,6 +12,7 @@ from services.contracts.plan import Fixed, Plan, Workload
 from services.contracts.workspace import LABEL_OWNER_UID
 from services.deployer.leftovers import only_waits, owned
 
+NOW = datetime(2026, 1, 1, 12, 0, 5, tzinfo=UTC)
 STATE = PlanState(
     namespace="ns", name="w", uid="mine", generation=1,
     plan=Plan(
@@ -20,7 +23,12 @@ STATE = PlanState(
 
 
 def seen(*, owner: str = "mine", going: bool = False) -> JsonObject:
-    return {"metadata": {"labels": {LABEL_OWNER_UID: owner}, **({"deletionTimestamp": "now"} if going else {})}}
+    return {
+        "metadata": {
+            "labels": {LABEL_OWNER_UID: owner},
+            **({"deletionTimestamp": "2026-01-01T12:00:00Z"} if going else {}),
+        }
+    }
 
 
 @pytest.mark.parametrize(
@@ -37,17 +45,23 @@ def seen(*, owner: str = "mine", going: bool = False) -> JsonObject:
 def test_nothing_is_asked_while_all_that_is_seen_goes_by_itself(
     resource: Resource, obj: JsonObject, waits: bool
 ) -> None:
-    assert only_waits({resource: {("ns", "w"): obj}}, STATE) is waits
+    assert only_waits({resource: {("ns", "w"): obj}}, STATE, NOW) is waits
 
 
 def test_one_that_must_still_be_deleted_counts_more_than_those_that_go() -> None:
     sight = {PODS: {("ns", "w-0"): seen(going=True)}, STATEFULSETS: {("ns", "w"): seen()}}
-    assert not only_waits(sight, STATE)
+    assert not only_waits(sight, STATE, NOW)
 
 
 def test_where_nothing_is_seen_it_is_asked() -> None:
-    assert not only_waits({}, STATE)
-    assert not only_waits({PODS: {}, STATEFULSETS: {}}, STATE)
+    assert not only_waits({}, STATE, NOW)
+    assert not only_waits({PODS: {}, STATEFULSETS: {}}, STATE, NOW)
+
+
+def test_a_pod_whose_node_is_dead_is_not_waited_for() -> None:
+    sight = {PODS: {("ns", "w-0"): seen(going=True)}}
+    assert only_waits(sight, STATE, NOW)
+    assert not only_waits(sight, STATE, NOW + timedelta(minutes=1))
 
 
 def test_the_objects_of_one_workspace_come_by_name() -> None:
