@@ -18,7 +18,8 @@ LONGEST_NUMBER = 15
 """Digits of the largest whole number that is read; no model has so long a context."""
 
 LONGEST_TEXT = 32_768
-"""Characters that are read; to read more would hold up the plans of others."""
+DEEPEST = 50
+"""Characters, and lists and maps within each other, that are read: to read more would hold up the plans of others."""
 
 DECIDED_BY_PLAN = frozenset(
     {
@@ -66,16 +67,30 @@ def read_config(configs: Mapping[str, str]) -> EngineConfig:
     )
 
 
-def _parse(text: str) -> Mapping[object, object]:
+def read_yaml(key: str, text: str) -> object:
+    """What the text under a ConfigMap's key holds. Raises BadConfig."""
     if len(text) > LONGEST_TEXT:
-        raise BadConfig(f"{CONFIG_KEY_INFERENCE} has {len(text)} characters; at most {LONGEST_TEXT} are read.")
+        raise BadConfig(f"{key} has {len(text)} characters; at most {LONGEST_TEXT} are read.")
     try:
-        content = yaml.safe_load(text)
-    except RecursionError as error:
-        raise BadConfig(f"{CONFIG_KEY_INFERENCE} is nested too deep to be read.") from error
+        if _is_deep(text):
+            raise BadConfig(f"{key} is nested too deep to be read: at most {DEEPEST} lists and maps within each other.")
+        return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         # PyYAML raises the latter for values of a type that they are not, such as the date 2001-99-99.
-        raise BadConfig(f"{CONFIG_KEY_INFERENCE} is not YAML: {_first_line(error)}") from error
+        raise BadConfig(f"{key} is not YAML: {_first_line(error)}") from error
+
+
+def _is_deep(text: str) -> bool:
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            return True
+    return False
+
+
+def _parse(text: str) -> Mapping[object, object]:
+    content = read_yaml(CONFIG_KEY_INFERENCE, text)
     vllm = content.get("vllm", {}) if isinstance(content, dict) else content
     if content is None or vllm is None:
         return {}

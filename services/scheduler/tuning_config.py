@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import yaml
-
 from services.contracts.conditions import Reason
 from services.contracts.messages import WorkspaceState
 from services.contracts.workspace import CONFIG_KEY_TUNING, Tuning
-from services.scheduler.engine_config import LONGEST_TEXT, BadConfig
+from services.scheduler.engine_config import BadConfig, read_yaml
 from services.scheduler.facts import ModelFacts
 from services.scheduler.refusal import Refusal
 from services.tuning.read import BadTuning, read_tuning
@@ -22,7 +20,7 @@ _CAUSAL = ("ForCausalLM", "LMHeadModel")
 def read_tuning_config(configs: Mapping[str, str], tuning: Tuning) -> TuningConfig:
     """Read the settings; without a ConfigMap KAITO's defaults. Raises BadConfig with a sentence for the user."""
     try:
-        return read_tuning(_parse(configs.get(CONFIG_KEY_TUNING, "")), tuning.method)
+        return read_tuning(read_yaml(CONFIG_KEY_TUNING, configs.get(CONFIG_KEY_TUNING, "")), tuning.method)
     except BadTuning as error:
         raise BadConfig(f"{CONFIG_KEY_TUNING}: {error}") from error
 
@@ -50,14 +48,3 @@ def not_tunable(model: ModelFacts) -> Refusal | None:
     else:
         return None
     return Refusal(reason=Reason.MODEL_NOT_TUNABLE, message=f"{model.id} cannot be tuned: {because}.")
-
-
-def _parse(text: str) -> object:
-    if len(text) > LONGEST_TEXT:
-        raise BadConfig(f"{CONFIG_KEY_TUNING} has {len(text)} characters; at most {LONGEST_TEXT} are read.")
-    try:
-        return yaml.safe_load(text)
-    except RecursionError as error:
-        raise BadConfig(f"{CONFIG_KEY_TUNING} is nested too deep to be read.") from error
-    except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        raise BadConfig(f"{CONFIG_KEY_TUNING} is not YAML: {' '.join(str(error).split())[:300]}") from error

@@ -57,6 +57,9 @@ def test_auto_context_means_as_much_as_fits() -> None:
         ("vllm: {tensor_parallel_size: 8}", "remove tensor-parallel-size"),
         ("vllm: {port: 80}", "remove port"),
         ("a: b: c", "is not YAML"),
+        ("[" * 30_000, "is nested too deep"),
+        ("{a: " * 8_000, "is nested too deep"),
+        ("- " * 16_000, "is nested too deep"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_words(text: str, words: str) -> None:
