@@ -22,7 +22,6 @@ from services.chassis.kube import (
     SERVICES,
     STATEFULSETS,
     Deleted,
-    JsonObject,
     Key,
     KubeClient,
     KubeError,
@@ -113,11 +112,9 @@ async def wire(service: Service) -> None:
     def sight() -> Sight:
         return {resource: watch.objects for resource, watch in watches.items() if watch.synced}
 
-    def sets() -> Mapping[Key, JsonObject] | None:
-        return watches[STATEFULSETS].objects if watches[STATEFULSETS].synced else None
-
     jobs = TuningJobs(kube, local=settings.local_ports)
-    turns = Turns(Lease(kube, settings.lease_name, settings.lease_namespace), sets, settings.rollout_at_once)
+    lease = Lease(kube, settings.lease_name, settings.lease_namespace)
+    turns = Turns(lease, lambda: sight().get(STATEFULSETS), settings.rollout_at_once)
     deployer = Deployer(
         kube,
         service.bus,

@@ -42,7 +42,7 @@ from services.deployer.last_words import last_words
 from services.deployer.leftovers import Sight, only_waits, owned
 from services.deployer.list_adapters import hurry_list, write_list
 from services.deployer.manifests import Images, render
-from services.deployer.pods import Pod
+from services.deployer.pods import Pod, is_overdue
 from services.deployer.refusal import refusal_of
 from services.deployer.report import Observed, is_whole, not_whole, refused, released, serving, to_report, tuning_report
 from services.deployer.tuning import TuningJobs
@@ -267,7 +267,7 @@ class Deployer:
             (CONFIGMAPS, config_map_name(state.name)),
         ):
             await self._delete(ObjectRef(resource, name, state.namespace), state.uid)
-        left = [pod for pod in await self._pods(state) if not pod.is_overdue(now)]
+        left = [pod for pod in await self._pods(state) if not is_overdue(pod.metadata.deletion_timestamp, now)]
         stateful_set = await self._owned(ObjectRef(STATEFULSETS, state.name, state.namespace), state.uid)
         if left or stateful_set:
             return Again(SOON)

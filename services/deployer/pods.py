@@ -121,15 +121,14 @@ class Pod(Contract):
         """Whether it is being ended, and another is to take its place."""
         return self.metadata.deletion_timestamp is not None
 
-    def is_overdue(self, now: datetime) -> bool:
-        """Whether nobody says that it has ended, long after it had to: its node is dead, and can go."""
-        return is_overdue(self.metadata.deletion_timestamp, now)
-
     def is_of(self, uid: str) -> bool:
         """Whether the object with that uid made it."""
         return any(owner.controller and owner.uid == uid for owner in self.metadata.owner_references)
 
 
 def is_overdue(ends_by: datetime | None, now: datetime) -> bool:
-    """`ends_by` is a pod's deletionTimestamp: the end of its grace period, None while it is to stay."""
+    """Whether nobody says that a pod has ended, long after it had to: its node is dead, and can go.
+
+    `ends_by` is its deletionTimestamp: the end of its grace period, None while it is to stay.
+    """
     return ends_by is not None and now >= ends_by + OVERDUE

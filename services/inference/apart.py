@@ -28,8 +28,7 @@ class Said(NamedTuple):
     @property
     def end(self) -> str:
         """How it ended, in words: "with code 1: ..."."""
-        killed = self.code is not None and self.code < 0
-        how = f"by signal {-self.code}" if killed and self.code is not None else f"with code {self.code}"
+        how = f"by signal {-self.code}" if self.code and self.code < 0 else f"with code {self.code}"
         return f"{how}: {self.last}" if self.last else f"{how}, and left no word"
 
 

@@ -18,8 +18,10 @@ LONGEST_NUMBER = 15
 """Digits of the largest whole number that is read; no model has so long a context."""
 
 LONGEST_TEXT = 32_768
+"""Characters that are read; to read more would hold up the plans of others."""
+
 DEEPEST = 50
-"""Characters, and lists and maps within each other, that are read: to read more would hold up the plans of others."""
+"""Lists and maps within each other that are read; PyYAML takes seconds for what is nested some thousands deep."""
 
 DECIDED_BY_PLAN = frozenset(
     {

@@ -138,7 +138,8 @@ class Scheduler:
     async def _carry_out(self, state: WorkspaceState, last: Last[PlanState], decision: Decision) -> Again | None:
         if decision.plan is not None:
             await self._publish_plan(_plan_state(state, decision.plan), last)
-        if decision.condition.is_true and self._locks.in_use > 1:  # what went wrong is told at once
+        # What went wrong is told at once, and who is planned alone waits for nobody.
+        if decision.condition.is_true and self._locks.in_use > 1:
             await self._lull.wait()
         for demand in demands_for(state, decision.plan) if decision.plan else ():
             await self._demand(demand)
