@@ -26,7 +26,7 @@ from services.scheduler.catalog import load_catalogue
 from services.scheduler.known_skus import load_known_skus
 from services.scheduler.make_plan import make_plan
 from services.scheduler.modes import Mode
-from tests.unit.test_scheduler_decide import NOW, workspace
+from tests.unit.planning import NOW, workspace
 
 CATALOGUE, KNOWN = load_catalogue(), load_known_skus()
 LAPTOP = Offers(

@@ -15,7 +15,7 @@ from services.contracts.plan import Plan
 from services.contracts.subjects import ServiceName
 from services.scheduler.decide import Decision
 from services.scheduler.demands import demands_for
-from tests.unit.test_scheduler_decide import NOW, decided, gpu, workspace
+from tests.unit.planning import NOW, decided, gpu, workspace
 
 SPENDING = [code for code in FailureCode if code.spends_offer]
 SIZES = [gpu("tiny", 4, 0.1), *(gpu(name, 79, price) for name, price in (("a", 1.0), ("b", 1.0), ("c", 2.5)))]

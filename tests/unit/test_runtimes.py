@@ -25,8 +25,8 @@ from services.scheduler.known_skus import load_known_skus
 from services.scheduler.make_plan import make_plan
 from services.scheduler.refusal import Refusal
 from services.scheduler.sizing import DoesNotFit, Machine, Sizing, Wish, size
+from tests.unit.planning import NOW, gpu, workspace
 from tests.unit.test_explain import check
-from tests.unit.test_scheduler_decide import NOW, gpu, workspace
 
 CATALOGUE, KNOWN, ARCHITECTURES = load_catalogue(), load_known_skus(), load_architectures()
 ASKED = {ANNOTATION_RUNTIME: "transformers"}

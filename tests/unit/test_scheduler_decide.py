@@ -1,114 +1,44 @@
-"""What the scheduler decides: which offer, when a plan is kept, and when it is made anew."""
+"""What the scheduler decides for a workspace that has no plan yet: which offer, and what is planned on it."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contracts.conditions import Reason
-from services.contracts.errors import Failure, FailureCode
-from services.contracts.messages import Report, WorkspaceState
+from services.contracts.messages import WorkspaceState
 from services.contracts.model_source import ModelSource
 from services.contracts.offers import Offer, Offers
 from services.contracts.plan import Plan
-from services.contracts.subjects import ServiceName
 from services.contracts.workspace import (
-    Adapter,
-    DataDestination,
-    DataSource,
     Inference,
     LabelSelector,
-    Preset,
     Resource,
-    Tuning,
     WorkspaceSpec,
     share_label,
 )
-from services.scheduler.catalog import load_catalogue
-from services.scheduler.decide import SET_ASIDE_FOR, Decision, decide, stands
+from services.scheduler.decide import Decision, decide, stands
 from services.scheduler.demands import demands_for
 from services.scheduler.facts import ModelFacts
-from services.scheduler.known_skus import load_known_skus
 from services.scheduler.refusal import Refusal
-
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-CATALOGUE, KNOWN = load_catalogue(), load_known_skus()
-
-
-def gpu(
-    name: str, memory: float, price: float | None, *, gpus: int = 1, capability: float = 8.0, **more: object
-) -> Offer:
-    return Offer.model_validate(
-        {
-            "instance_type": name, "gpus": gpus, "gpu_model": "A100", "gpu_memory_gib": memory,
-            "cuda_compute_capability": capability, "price_per_hour": price, **more,
-        }
-    )  # fmt: skip
-
-
-A10 = gpu("A10", 22, 1.0, capability=8.6)
-A100 = gpu("A100", 79, 3.7)
-V100 = gpu("Standard_NC6s_v3", 15.7, 3.06, capability=7.0, retired=date(2025, 9, 30), replacement="A10")
-CLOUD = Offers(provider="cloud", offers=(A10, A100, V100), published_at=NOW)
-FAKE = Offers(provider="fake", simulated=True, offers=(A10, A100, V100, gpu("cheap", 79, 0.1)), published_at=NOW)
-LAPTOP = Offers(
-    provider="local",
-    offers=tuple(Offer(instance_type=f"local-{n}gi", memory_gib=n, price_per_hour=0) for n in (64, 8)),
-    published_at=NOW,
-)  # fmt: skip
-
-
-def workspace(
-    preset: str = "llama-3.1-8b-instruct",
-    instance_type: str | None = None,
-    *,
-    annotations: dict[str, str] | None = None,
-    config: str | None = None,
-    tuning: bool = False,
-    method: str = "lora",
-    configs: dict[str, str] | None = None,
-    adapters: tuple[Adapter, ...] | None = None,
-) -> WorkspaceState:
-    part: dict[str, object] = {"inference": Inference(preset=Preset(name=preset), adapters=adapters)}
-    if tuning:
-        source, output = (
-            DataSource(urls=("https://example.org/d.parquet",)),
-            DataDestination(image="r/i", image_push_secret="s"),
-        )
-        part = {"tuning": Tuning(preset=Preset(name=preset), method=method, input=source, output=output)}
-    resource = Resource(instance_type=instance_type, label_selector=LabelSelector(match_labels={"apps": "x"}))
-    return WorkspaceState(
-        namespace="default", name="w", uid="u1", generation=1, resource_version="7", created_at=NOW,
-        spec=WorkspaceSpec.model_validate({"resource": resource, **part}),
-        annotations=annotations or {}, configs=configs or ({"inference_config.yaml": config} if config else {}),
-    )  # fmt: skip
-
-
-def decided(
-    state: WorkspaceState,
-    offers: tuple[Offers, ...] = (CLOUD,),
-    previous: Plan | None = None,
-    reports: tuple[Report, ...] = (),
-    now: datetime = NOW,
-) -> Decision:
-    return decide(state, previous, offers, CATALOGUE, KNOWN, reports, now)
-
-
-def planned(*args: object, **kwargs: object) -> Plan:
-    plan = decided(*args, **kwargs).plan  # type: ignore[arg-type]  # handed through as they are
-    assert plan is not None
-    return plan
-
-
-def failure(plan: Plan, code: FailureCode = FailureCode.QUOTA_EXCEEDED) -> Report:
-    return Report(
-        namespace="default", name="w", uid="u1", generation=1, plan_revision=plan.revision, provider=plan.provider,
-        service=ServiceName.PROVISIONER,
-        failure=Failure(code=code, message="no quota in eastus", instance_type=plan.instance_type),
-    )  # fmt: skip
+from tests.unit.planning import (
+    A10,
+    A100,
+    CATALOGUE,
+    CLOUD,
+    FAKE,
+    KNOWN,
+    LAPTOP,
+    NOW,
+    V100,
+    decided,
+    gpu,
+    planned,
+    workspace,
+)
 
 
 def test_the_cheapest_that_fits_is_chosen_when_none_is_named() -> None:
@@ -235,83 +165,6 @@ def test_a_registry_of_a_preset_counts_where_the_workspace_names_none() -> None:
     assert sources == ["r.example.com/p:1", "r.example.com/mine:1"]
 
 
-def test_a_plan_stands_while_nothing_it_was_made_from_changes() -> None:
-    plan = planned(workspace())
-    cheaper = CLOUD.model_copy(update={"offers": (gpu("new", 79, 0.01), *CLOUD.offers)})
-    assert planned(workspace(), (cheaper,), previous=plan) == plan
-
-
-def test_a_plan_outlives_its_provider() -> None:
-    plan = planned(workspace())
-    assert planned(workspace(), (), previous=plan) == plan
-
-
-def test_a_changed_spec_gives_the_next_revision() -> None:
-    plan = planned(workspace())
-    changed = planned(workspace(config="vllm: {max-model-len: 4096}"), previous=plan)
-    assert changed.revision == plan.revision + 1
-
-
-def test_another_wish_for_a_benchmark_changes_nothing_but_that() -> None:
-    first = planned(workspace())
-    cheaper = CLOUD.model_copy(update={"offers": (gpu("new", 79, 0.1), *CLOUD.offers)})
-    before = first
-    for text, wish in (("now", "now"), ("please", "off"), ("off", "off"), ("idle", "idle"), (None, None)):
-        said = {"kaito.sh/benchmark": text} if text else {}
-        plan = planned(workspace(annotations=said), (cheaper,), previous=before)
-        assert (plan.serving.benchmark, bool(plan.serving.benchmark_fault)) == (wish, text == "please")
-        assert plan.revision == before.revision + 1
-        assert plan == first.model_copy(update={"revision": plan.revision, "serving": plan.serving})
-        before = plan
-    assert planned(workspace(), (cheaper,), previous=before) == before
-
-
-def test_a_wish_for_a_benchmark_that_cannot_be_read_takes_nothing_from_the_plan() -> None:
-    for previous in (None, planned(workspace())):
-        decision = decided(workspace(annotations={"kaito.sh/benchmark": "please"}), previous=previous)
-        assert (decision.condition.reason, decision.condition.is_true) == (Reason.PLANNED, True)
-        assert decision.plan is not None
-        assert "it is 'please'" in str(decision.plan.serving.benchmark_fault)
-
-
-def test_a_change_that_cannot_be_planned_keeps_the_plan_and_says_so() -> None:
-    plan = planned(workspace())
-    decision = decided(workspace(config="vllm: [1]"), previous=plan)
-    assert (decision.plan, decision.condition.reason) == (plan, Reason.INVALID_CONFIG)
-
-
-def test_an_offer_that_fails_is_set_aside_and_the_next_is_planned() -> None:
-    plan = planned(workspace())
-    second = planned(workspace(), previous=plan, reports=(failure(plan),))
-    assert (second.instance_type, second.revision) == ("A100", 2)
-    assert [(a.instance_type, a.code) for a in second.set_aside] == [("A10", FailureCode.QUOTA_EXCEEDED)]
-
-
-def test_a_failure_that_passes_by_itself_changes_nothing() -> None:
-    plan = planned(workspace())
-    assert planned(workspace(), previous=plan, reports=(failure(plan, FailureCode.THROTTLED),)) == plan
-
-
-def test_a_named_size_that_fails_is_not_replaced_by_another() -> None:
-    plan = planned(workspace(instance_type="A10"))
-    assert planned(workspace(instance_type="A10"), previous=plan, reports=(failure(plan),)) == plan
-
-
-def test_a_named_size_that_fails_says_what_else_would_do_and_what_to_change() -> None:
-    plan = planned(workspace(instance_type="A10"))
-    decision = decided(workspace(instance_type="A10"), previous=plan, reports=(failure(plan),))
-    assert decision.plan == plan
-    assert "A100 ($3.7 an hour) of cloud would do." in decision.condition.message
-    assert "delete the Workspace and apply it with another one" in (decision.next_step or "")
-
-
-def test_what_was_set_aside_and_why_stands_in_the_plan() -> None:
-    plan = planned(workspace())
-    second = planned(workspace(), previous=plan, reports=(failure(plan),))
-    assert "A10 of cloud failed (QuotaExceeded: no quota in eastus)" in second.why[-1]
-    assert "12:10 UTC" in second.why[-1]
-
-
 def test_a_size_of_which_none_is_left_is_passed_over_and_planned_with_a_warning_when_named() -> None:
     scarce = CLOUD.model_copy(update={"offers": (A10.model_copy(update={"available": 0}), A100)})
     assert planned(workspace(), (scarce,)).instance_type == "A100"
@@ -338,32 +191,6 @@ def test_the_spot_price_counts_for_who_asks_for_spot_machines() -> None:
         assert (plan.instance_type, plan.cost_per_hour) == ("A100", 0.4)
     dear = planned(workspace(annotations={"cloud.kaito.sh/spot": "true"}), (CLOUD,))
     assert "Its price as a spot machine is not known; the one on demand is counted." in dear.warnings
-
-
-def test_when_all_offers_failed_their_words_are_told_and_it_is_tried_again_later() -> None:
-    first = planned(workspace())
-    second = planned(workspace(), previous=first, reports=(failure(first),))
-    decision = decided(workspace(), previous=second, reports=(failure(second),))
-    assert "A10 of cloud failed: no quota in eastus" in decision.condition.message
-    assert decision.again is not None
-    assert decision.again <= SET_ASIDE_FOR.total_seconds()
-
-
-def test_an_offer_is_tried_again_after_a_while() -> None:
-    first = planned(workspace())
-    second = planned(workspace(), previous=first, reports=(failure(first),))
-    later = NOW + SET_ASIDE_FOR + timedelta(seconds=1)
-    offers = CLOUD.model_copy(update={"published_at": later})
-    third = planned(workspace(), (offers,), previous=second, reports=(failure(second),), now=later)
-    assert third.instance_type == "A10"
-
-
-def test_the_old_provider_lets_go_before_the_new_one_is_asked() -> None:
-    first = planned(workspace())
-    other = Offers(provider="other", offers=(gpu("B", 79, 9.0),), published_at=NOW)
-    only_a10 = CLOUD.model_copy(update={"offers": (A10,)})
-    second = planned(workspace(), (only_a10, other), previous=first, reports=(failure(first),))
-    assert [(d.provider, d.nodes) for d in demands_for(workspace(), second)] == [("cloud", 0), ("other", 1)]
 
 
 def test_nodes_are_demanded_with_the_labels_that_pods_are_pinned_to() -> None:
@@ -393,16 +220,6 @@ def test_the_gated_model_without_token_is_planned_with_a_warning() -> None:
 def test_the_order_of_offers_does_not_matter(offers: list[Offers], sizes: list[Offer]) -> None:
     shuffled = tuple(o.model_copy(update={"offers": tuple(sizes)}) if o is CLOUD else o for o in offers)
     assert planned(workspace(), shuffled) == planned(workspace(), (CLOUD, FAKE, LAPTOP))
-
-
-def test_what_a_workspace_holds_itself_is_open_to_it_though_it_was_the_last() -> None:
-    before = decided(workspace("smollm2-135m-instruct"), (LAPTOP, FAKE)).plan
-    assert before is not None
-    used_up = LAPTOP.model_copy(update={"offers": tuple(o.model_copy(update={"available": 0}) for o in LAPTOP.offers)})
-    changed = workspace("smollm2-135m-instruct", config="vllm:\n  max-model-len: 512")
-    after = decided(changed, (used_up, FAKE), previous=before).plan
-    assert after is not None
-    assert (after.provider, after.instance_type) == (before.provider, before.instance_type)
 
 
 SHARED = gpu("rack-a100-x8", 79, None, gpus=8, shared=True, free_gpus=8, available=1)

@@ -8,7 +8,7 @@ from services.contracts.conditions import Reason
 from services.contracts.messages import WorkspaceState
 from services.contracts.plan import Plan
 from services.contracts.workspace import Adapter, DataSource
-from tests.unit.test_scheduler_decide import CLOUD, decided, planned, workspace
+from tests.unit.planning import CLOUD, decided, planned, workspace
 
 CLAIM = {"persistentVolumeClaim": {"claimName": "adapters"}}
 LORA = ("enable-lora", "max-cpu-loras", "max-lora-rank", "max-loras")

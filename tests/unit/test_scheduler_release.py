@@ -6,7 +6,7 @@ from services.contracts.messages import Report
 from services.contracts.plan import Plan
 from services.contracts.subjects import ServiceName
 from services.scheduler.release import release
-from tests.unit.test_scheduler_decide import planned, workspace
+from tests.unit.planning import planned, workspace
 
 STATE = workspace().model_copy(update={"deleting": True})
 

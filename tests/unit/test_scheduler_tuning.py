@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.contracts.conditions import Reason
 from services.contracts.plan import Workload
 from services.scheduler.demands import demands_for
-from tests.unit.test_scheduler_decide import FAKE, decided, planned, workspace
+from tests.unit.planning import FAKE, decided, planned, workspace
 
 
 def test_tuning_is_planned_on_one_node_by_what_it_takes() -> None:
