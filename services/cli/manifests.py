@@ -19,6 +19,8 @@ from services.watcher.workspace import Workspace, read
 
 LARGEST_FILE = 4 * 2**20
 """Characters that are read of a file; the API server takes no object of more than 1.5 MiB."""
+DEEPEST = 100
+"""Lists and maps within each other that are read; to go on at some thousands takes PyYAML minutes."""
 _APPLIED_NEVER = datetime(2026, 1, 1, tzinfo=UTC)
 """Stands for the time at which the API server would take in the manifest."""
 
@@ -40,7 +42,7 @@ class BadFile(Exception):
 
 def read_manifests(name: str) -> list[Manifest]:
     """The Workspaces of a file, in its order; `-` is standard input. Raises BadFile."""
-    documents = list(_objects(_parse(name, _text(name))))
+    documents = list(_objects(read_documents(name)))
     configs = {_key(d): dig_dict(d, "data") for d in documents if dig_str(d, "kind") == "ConfigMap"}
     found = [_manifest(d, configs) for d in documents if _is_workspace(d)]
     if not found:
@@ -68,15 +70,26 @@ def _text(name: str) -> str:
     return text
 
 
-def _parse(name: str, text: str) -> list[object]:
-    """The documents. Anchors are refused: a few lines of them can stand for more than any memory holds."""
+def read_documents(name: str) -> list[object]:
+    """The YAML documents of a file; `-` is standard input. Raises BadFile."""
+    text = _text(name)
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
-            raise BadFile(f"{_called(name)} uses YAML aliases (*name): write out what they stand for.")
+        _check_events(name, text)
         return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
     except (yaml.YAMLError, ValueError, RecursionError, ArithmeticError, LookupError, AttributeError) as error:
         # PyYAML raises the latter for values of a type that they are not, such as the date 2001-99-99.
         raise BadFile(f"{_called(name)} is not YAML: {' '.join(str(error).split())[:300]}.") from error
+
+
+def _check_events(name: str, text: str) -> None:
+    """Refuse anchors, a few lines of which can stand for more than any memory holds, and what is nested too deep."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise BadFile(f"{_called(name)} uses YAML aliases (*name): write out what they stand for.")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise BadFile(f"{_called(name)} has more than {DEEPEST} lists and maps within each other.")
 
 
 def _objects(documents: Sequence[object]) -> Iterator[JsonObject]:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from services.chassis.settle import readable
-from services.cli.manifests import BadFile
+from services.cli.manifests import BadFile, read_documents
 from services.contracts.offers import Offers
 from services.provisioner.skus import load_table, tables
 
@@ -35,11 +34,8 @@ def offers_of_clouds(clouds: Sequence[str]) -> tuple[Offers, ...]:
 
 def offers_of_file(path: Path) -> tuple[Offers, ...]:
     """Offers as a provisioner publishes them, one or a list, in JSON or YAML. Raises BadFile."""
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise BadFile(f"{path} cannot be read: {' '.join(str(error).split())[:300]}.") from error
-    found = content if isinstance(content, list) else [content]
+    documents = read_documents(str(path))
+    found = [item for content in documents for item in (content if isinstance(content, list) else [content])]
     dated = [{"publishedAt": datetime.now(UTC), **item} if isinstance(item, dict) else item for item in found]
     try:
         return _FILE.validate_python(dated)

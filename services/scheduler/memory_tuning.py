@@ -6,17 +6,21 @@ Each GPU holds the whole model and its own part of the batch. Five parts, in byt
    et al., "QLoRA", arXiv 2305.14314, section 3), but for embeddings and output, which stay at full width.
 2. The adapter: r * (in + out) parameters a matrix (Hu et al., "LoRA", arXiv 2106.09685, section 4.1), in 32 bits, each
    with its gradient and with what the optimizer keeps of it: two numbers of 32 or of 8 bits for Adam.
-3. Activations that the way back needs. Korthikanti et al., "Reducing Activation Recomputation in Large Transformer
-   Models" (arXiv 2205.05198, equation 1) count 34 bytes a token, layer and hidden element, without the attention
-   matrix, which fused kernels do not keep. That is for an MLP four times as wide as the model; here each width is
-   counted by itself. An adapter's input is kept in 32 bits besides. With checkpointing a layer keeps its input, and
-   one layer at a time is whole. Attention that is `eager` keeps a matrix of length by length for each head:
-   transformers takes the softmax in 32 bits, and casts it to what is computed in (measured with PyTorch 2.13: 6 bytes
-   a score in 16 bits, 4 in 32, and 12 of the layer at work). Loss on data that was held out is measured without a
-   way back: one layer at a time, but of its own batch.
-4. The logits of all tokens: in 16 or 32 bits, once more in 32 bits, and their gradient in 32 bits.
-5. What is there before: the context of CUDA and its libraries, or Python with PyTorch; and for QLoRA the largest
-   matrix, unpacked to be multiplied.
+3. Activations that the way back needs, each width counted by itself. What is frozen keeps no input of its own: of an
+   MLP its gate, what that is multiplied with, and the activation; of attention queries, keys, values, and what comes
+   of them. Both norms keep their input in 32 bits, and so does an adapter. With checkpointing a layer keeps its input
+   alone, and one layer at a time is whole, with the gradients of its widest parts. Attention that is `eager` keeps a
+   matrix of length by length for each head: transformers takes the softmax in 32 bits, and casts it to what is
+   computed in (measured with PyTorch 2.13: 6 bytes a score in 16 bits, 4 in 32, and 12 of the layer at work). Loss on
+   data that was held out is measured without a way back: one layer at a time, but of its own batch.
+4. The output layer, which TRL 1.16 multiplies in tiles of 4,096 tokens and 32,768 words at most, so that the logits of
+   all tokens never are in memory; and the gradient of its input in 32 bits.
+5. What is there before: the context of CUDA and its libraries, or Python with PyTorch; for QLoRA the largest matrix,
+   unpacked to be multiplied; and where GPUs train side by side, what NCCL takes, and on the first GPU a context of each
+   of the others, which was seen when a run went on from a checkpoint.
+
+Measured on two H200, 2026-11-28 (docs/tuning.md has the table): planned is 1.01 to 1.12 times what the driver said was
+taken. Without a GPU 1.0 to 1.3 times as much as was resident of SmolLM2-135M.
 """
 
 from __future__ import annotations
@@ -32,6 +36,10 @@ from services.scheduler.split import Split
 
 GPU_OVERHEAD_GIB: Final = 1.2
 """Context, libraries, and workspaces of the matrix kernels."""
+NCCL_GIB: Final = 0.9
+"""Of two processes 0.82 was measured."""
+CONTEXT_GIB: Final = 0.52
+"""A further process's context on a GPU."""
 CPU_OVERHEAD_GIB: Final = 1.3
 """The process that trains, with PyTorch and the data's pages, and the one that answers for it."""
 FULL_WIDTH: Final = frozenset({"embedding", "positions", "embeddings of layers", "router", "tower"})
@@ -40,6 +48,9 @@ _PARAMETER, _GRADIENT = 4, 4
 _STATES: Final = {"adafactor": 0.5, "sgd": 0.0, "adamw_8bit": 2.0, "paged_adamw_8bit": 2.0}
 """Bytes that the optimizer keeps for each parameter; Adam in 32 bits has 8."""
 _ADAM: Final = 8.0
+_TILE_TOKENS, _TILE_WORDS = 4096, 32768
+_TILE_ON_CPU: Final = 44
+"""Further bytes of each of a tile's logits where PyTorch works on it without a kernel: eleven copies in 32 bits."""
 _SCORE_AT_WORK: Final = 12
 """Bytes of an attention score of the layer that is computed."""
 
@@ -63,14 +74,17 @@ class Training(NamedTuple):
 
 
 def tuning_memory(
-    shapes: Shapes, training: Training, *, element_bytes: int, gpu: bool, total_gib: float
+    shapes: Shapes, training: Training, *, element_bytes: int, gpus: int, total_gib: float
 ) -> TuningMemory:
-    """The parts in GiB. `element_bytes` is the width of what is computed in, `total_gib` what is there."""
-    overhead = (GPU_OVERHEAD_GIB if gpu else CPU_OVERHEAD_GIB) * GIB + _unpacked(shapes, training)
+    """The parts in GiB of each of so many GPUs, or of a machine with none.
+
+    `element_bytes` is the width of what is computed in, `total_gib` what is there.
+    """
+    overhead = _overhead_gib(gpus) * GIB + _unpacked(shapes, training)
     return TuningMemory(
         weights_gib=round(_weights(shapes, training, element_bytes) / GIB, 3),
         adapter_gib=round(adapter_parameters(shapes, training) * _bytes_each(training) / GIB, 3),
-        activation_gib=round(_activations(shapes, training, element_bytes) / GIB, 3),
+        activation_gib=round(_activations(shapes, training, element_bytes, on_gpu=gpus > 0) / GIB, 3),
         overhead_gib=round(overhead / GIB, 3),
         total_gib=total_gib,
     )
@@ -111,27 +125,37 @@ def _weights(shapes: Shapes, training: Training, element_bytes: int) -> float:
     return sum(tensor.elements * tensor.copies * bits / 8 for tensor, bits in widths)
 
 
-def _activations(shapes: Shapes, training: Training, element_bytes: int) -> float:
+def _overhead_gib(gpus: int) -> float:
+    if not gpus:
+        return CPU_OVERHEAD_GIB
+    return GPU_OVERHEAD_GIB + (NCCL_GIB + CONTEXT_GIB * (gpus - 1) if gpus > 1 else 0)
+
+
+def _activations(shapes: Shapes, training: Training, element_bytes: int, *, on_gpu: bool) -> float:
     """Of the training, or of the measuring after it, if that takes more."""
-    return max(_trained(shapes, training, element_bytes), _measured(shapes, training, element_bytes))
+    trained, measured = _trained(shapes, training, element_bytes), _measured(shapes, training, element_bytes)
+    tokens = max(training.batch, training.held_out) * training.length
+    return max(trained, measured) + _output(shapes, tokens, element_bytes, on_gpu=on_gpu)
 
 
 def _trained(shapes: Shapes, training: Training, element_bytes: int) -> float:
     tokens = training.batch * training.length
     layer = tokens * _layer_bytes(shapes, training, element_bytes)
+    at_work = tokens * 3 * _width(shapes) * element_bytes
     kept = tokens * shapes.hidden * element_bytes
     layers = shapes.layers * kept + layer if training.checkpointing else shapes.layers * layer
-    return layers + _scores(shapes, training, element_bytes) + tokens * _logit_bytes(shapes, element_bytes)
+    return layers + at_work + _scores(shapes, training, element_bytes)
 
 
 def _measured(shapes: Shapes, training: Training, element_bytes: int) -> float:
-    token = _layer_bytes(shapes, training, element_bytes) + _logit_bytes(shapes, element_bytes)
+    token = _layer_bytes(shapes, training, element_bytes)
     return training.held_out * (training.length * token + _scores_each(shapes, training) * _SCORE_AT_WORK)
 
 
-def _logit_bytes(shapes: Shapes, element_bytes: int) -> int:
-    """Bytes of a token's logits."""
-    return shapes.vocab * (element_bytes + 4 + 4)
+def _output(shapes: Shapes, tokens: int, element_bytes: int, *, on_gpu: bool) -> float:
+    """A tile of logits, which is worked on in 32 bits where there is no kernel for it, and the gradient."""
+    each = element_bytes + (0 if on_gpu else _TILE_ON_CPU)
+    return min(tokens, _TILE_TOKENS) * min(shapes.vocab, _TILE_WORDS) * each + 4 * tokens * shapes.hidden
 
 
 def _scores_each(shapes: Shapes, training: Training) -> int:
@@ -150,15 +174,19 @@ def _scores(shapes: Shapes, training: Training, element_bytes: int) -> int:
 
 def _layer_bytes(shapes: Shapes, training: Training, element_bytes: int) -> float:
     """Bytes of a token in one layer: norms, queries, keys, values and what comes of them, and the MLP."""
-    heads, hidden = shapes.attention, shapes.hidden
+    heads, hidden, width = shapes.attention, shapes.hidden, _width(shapes)
     queries = heads.heads * heads.head_dim if heads else hidden
     keys = heads.kv_heads * (heads.head_dim + heads.value_dim) if heads else hidden
-    width = shapes.intermediate
-    if shapes.experts:
-        width = max(width, shapes.experts.chosen * shapes.experts.width + shapes.experts.shared_width)
-    elements = 8 * hidden + 2 * queries + 2 * keys + (4 if shapes.gated_mlp else 2) * width
-    inputs = 6 * hidden + width if training.everywhere else hidden
-    return element_bytes * elements + 4 * inputs
+    elements = 2 * queries + keys + (3 if shapes.gated_mlp else 2) * width
+    adapted = 6 * hidden + width if training.everywhere else 2 * hidden
+    return element_bytes * elements + 4 * (2 * hidden + adapted)
+
+
+def _width(shapes: Shapes) -> int:
+    """Of the MLP that a token goes through."""
+    if not shapes.experts:
+        return shapes.intermediate
+    return max(shapes.intermediate, shapes.experts.chosen * shapes.experts.width + shapes.experts.shared_width)
 
 
 def _unpacked(shapes: Shapes, training: Training) -> float:

@@ -1,8 +1,8 @@
 """Sizing for the transformers runtime: one request at a time, on the GPUs of one node or on a CPU. Pure.
 
-Reckoned on the safe side, from how `generate` works, and not measured on GPUs: a whole prompt is computed at once, its
-logits included, keys and values are kept as they come, and grow by being copied. Where one GPU does not hold the model,
-whole layers are dealt out (accelerate's `device_map`), so that one GPU works at a time.
+Reckoned on the safe side, from how `generate` works (docs/performance.md has what an H200 took): a whole prompt is
+computed at once, its logits included, keys and values are kept as they come, and grow by being copied. Where one GPU
+does not hold the model, whole layers are dealt out (accelerate's `device_map`), so that one GPU works at a time.
 """
 
 from __future__ import annotations

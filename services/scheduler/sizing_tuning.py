@@ -54,7 +54,7 @@ def size_tuning(model: ModelFacts, machine: Machine, config: TuningConfig) -> Tu
     training = training_of(config, model.context)
     total = round(machine.gpu_memory_gib * SAFE_SHARE if machine.gpus else machine.memory_gib, 3)
     memory = tuning_memory(
-        model.shapes, training, element_bytes=_element_bytes(config, machine), gpu=bool(machine.gpus), total_gib=total
+        model.shapes, training, element_bytes=_element_bytes(config, machine), gpus=machine.gpus, total_gib=total
     )
     if needed_gib(memory) <= total:
         return TuningSize(gpus_per_node=machine.gpus, memory=memory, length=training.length, batch=training.batch)

@@ -1,6 +1,7 @@
 """`python -m tests.bench [plan] [hop] [apply] [refusals] [provisioner] [up]`: measures on real parts, prints a table.
 
-About seven minutes for all. `python -m tests.bench start --help` measures the engine's start, which takes longer.
+About seven minutes for all. `start` and `served` measure the engine's start and what it serves beside the bare engine,
+which takes longer: `python -m tests.bench start --help`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from deploy.local.binaries import ensure_control_plane
 from deploy.local.controlplane import ControlPlane
-from tests.bench import start
+from tests.bench import served, start
 from tests.bench.figure import Figure, table
 from tests.bench.hop import measure_hop
 from tests.bench.plan import measure_plans
@@ -28,13 +29,14 @@ ALL = ("plan", "hop", "apply", "refusals", "provisioner", "up")
 
 
 def main() -> None:
-    """Measure what the arguments name, by default all but the engine's start."""
-    if sys.argv[1:2] == ["start"]:
-        start.main(sys.argv[2:])
+    """Measure what the arguments name, by default all but those of the engine alone."""
+    alone = {"start": start.main, "served": served.main}.get("".join(sys.argv[1:2]))
+    if alone:
+        alone(sys.argv[2:])
         return
     wanted = tuple(sys.argv[1:]) or ALL
     if unknown := [name for name in wanted if name not in ALL]:
-        sys.exit(f"There is no figure {unknown[0]}. There are: {', '.join(ALL)}, start.")
+        sys.exit(f"There is no figure {unknown[0]}. There are: {', '.join(ALL)}, start, served.")
     _say(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}: other work on the machine shows in the figures.")
     if "plan" in wanted:
         _say("plan ...")

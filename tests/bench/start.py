@@ -23,9 +23,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from pathlib import Path
@@ -88,13 +88,22 @@ class Bench:
     def start(self, program: str, state: str, number: int) -> Sample:
         """Start it, ask it for a token, end it. Raises RuntimeError with the end of its log if none comes."""
         _say(f"round {number}: {program}, {state} ...")
-        port, name = free_port(), program.replace(" ", "-")
-        cache, log = self.caches / name, self.folder / f"{name}.log"
         if state == "cold":
-            shutil.rmtree(cache, ignore_errors=True)
-        settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
-        environment = {**os.environ, **settings, "VLLM_CACHE_ROOT": str(cache)}
+            shutil.rmtree(self._cache(program), ignore_errors=True)
         began = time.perf_counter()
+        with self.running(program) as (session, port):
+            seconds = time.perf_counter() - began
+            return Sample(program, state, number, seconds, cpu_seconds(session), _phases(port))
+
+    @contextmanager
+    def running(self, program: str) -> Iterator[tuple[int, int]]:
+        """Start it; the session of its processes and its port, once it has answered. It ends with the block.
+
+        Raises RuntimeError with the end of its log if it does not answer.
+        """
+        port, log = free_port(), self.folder / f"{program.replace(' ', '-')}.log"
+        settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+        environment = {**os.environ, **settings, "VLLM_CACHE_ROOT": str(self._cache(program))}
         with (
             log.open("wb") as out,
             subprocess.Popen(
@@ -103,10 +112,12 @@ class Bench:
         ):
             try:
                 _first_token(process, port, log)
-                seconds = time.perf_counter() - began
-                return Sample(program, state, number, seconds, cpu_seconds(process.pid), _phases(port))
+                yield process.pid, port
             finally:
                 _end(process)
+
+    def _cache(self, program: str) -> Path:
+        return self.caches / program.replace(" ", "-")
 
 
 def _first_token(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -112,6 +112,7 @@ def test_nothing_fits_gives_exit_code_3_and_the_smallest_that_would() -> None:
         ("kind: Pod", "holds no Workspace of kaito.sh, but Pod"),
         ("", "holds no Workspace"),
         ("a: &x 1\nb: *x", "aliases"),
+        (f"a: {'[' * 600_000}", "more than 100 lists and maps within each other"),
         (manifest(model="falcon-7b"), "no longer served"),
         (manifest(instance_type="Standard_NC6s_v4"), "Did you mean Standard_NC6s_v3"),
         (manifest(name="Not_A_Name"), "metadata.name must begin with a letter"),
@@ -151,6 +152,9 @@ def test_offers_of_a_file_take_the_place_of_the_tables(tmp_path: Path) -> None:
     offers.write_text('{"offers": 1}')
     refused = run("--offers", str(offers), stdin=manifest())
     assert (refused.exit_code, "holds no offers" in refused.output) == (2, True)
+    offers.write_text("[" * 600_000)
+    refused = run("--offers", str(offers), stdin=manifest())
+    assert (refused.exit_code, "within each other" in refused.output) == (2, True)
 
 
 def test_karpenter_sells_the_clouds_sizes_and_own_machines_are_in_no_table() -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from services.scheduler.catalog import load_catalogue
+from services.scheduler.config_json import read_config_json
 from services.scheduler.facts import ModelFacts
 from services.scheduler.memory_tuning import Training, adapter_parameters, needed_gib, tuning_memory
+from services.scheduler.shapes import Shapes
 from services.scheduler.sizing_tuning import TuningSize, size_tuning, training_of
 from services.scheduler.sizing_types import DoesNotFit, Machine
 from services.tuning.read import read_tuning
 
+CONFIGS = Path(__file__).parents[1] / "data" / "configs"
 CATALOGUE = load_catalogue()
 CPU = Machine(memory_gib=16)
 A10 = Machine(gpus=1, gpu_memory_gib=22.5, cuda_compute_capability=8.6)
@@ -22,20 +28,65 @@ def model(name: str) -> ModelFacts:
     return found
 
 
+def shapes(name: str) -> Shapes:
+    """Those of a config.json that was measured."""
+    found = read_config_json(json.loads((CONFIGS / f"{name}.json").read_text()))
+    assert isinstance(found, Shapes)
+    return found
+
+
 def needed(training: Training, name: str = "llama-3.1-8b-instruct") -> float:
-    return needed_gib(tuning_memory(model(name).shapes, training, element_bytes=2, gpu=True, total_gib=80))
+    return needed_gib(tuning_memory(model(name).shapes, training, element_bytes=2, gpus=1, total_gib=80))
 
 
 def test_a_frozen_model_weighs_what_its_checkpoint_does() -> None:
-    memory = tuning_memory(model("llama-3.1-8b-instruct").shapes, Training(), element_bytes=2, gpu=True, total_gib=80)
+    memory = tuning_memory(model("llama-3.1-8b-instruct").shapes, Training(), element_bytes=2, gpus=1, total_gib=80)
     assert memory.weights_gib == pytest.approx(14.96, rel=0.01)
 
 
 def test_in_four_bits_it_weighs_a_third_since_the_tables_stay() -> None:
     small = Training(bits=4.127)
-    memory = tuning_memory(model("llama-3.1-8b-instruct").shapes, small, element_bytes=2, gpu=True, total_gib=80)
+    memory = tuning_memory(model("llama-3.1-8b-instruct").shapes, small, element_bytes=2, gpus=1, total_gib=80)
     # 6.98e9 weights of layers in 4.127 bits, and 1.05e9 of both tables in 16
     assert memory.weights_gib == pytest.approx((6.98e9 * 4.127 / 8 + 1.0506e9 * 2) / 2**30, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "training", "gpus", "measured"),
+    [
+        ("llama-3.1-8b", Training(), 1, 20.98),
+        ("llama-3.1-8b", Training(batch=4), 1, 35.79),
+        ("llama-3.1-8b", Training(batch=4, checkpointing=True, everywhere=True), 1, 18.92),
+        ("llama-3.1-8b", Training(bits=4.127), 1, 11.02),
+        ("llama-3.1-8b", Training(bits=4.127, batch=4, length=2048, checkpointing=True), 1, 11.05),
+        ("llama-3.2-1b", Training(batch=8), 1, 13.93),
+        ("llama-3.2-1b", Training(batch=2, length=256), 1, 3.82),
+        ("llama-3.2-1b", Training(length=256), 2, 4.75),
+    ],
+)
+def test_what_was_measured_on_gpus_fits_and_little_more_is_asked_for(
+    name: str, training: Training, gpus: int, measured: float
+) -> None:
+    memory = tuning_memory(shapes(name), training, element_bytes=2, gpus=gpus, total_gib=140)
+    assert measured <= needed_gib(memory) <= 1.15 * measured
+
+
+def test_gpus_side_by_side_take_what_they_talk_with_and_contexts_of_the_others() -> None:
+    one, two, eight = (
+        tuning_memory(shapes("llama-3.2-1b"), Training(), element_bytes=2, gpus=gpus, total_gib=80).overhead_gib
+        for gpus in (1, 2, 8)
+    )
+    assert two - one == pytest.approx(0.9 + 0.52)
+    assert eight - two == pytest.approx(6 * 0.52)
+
+
+def test_logits_are_never_whole_so_a_longer_batch_costs_its_layers_alone() -> None:
+    tokens = 4096
+    double, single = (
+        needed_gib(tuning_memory(shapes("llama-3.2-1b"), Training(length=n), element_bytes=2, gpus=1, total_gib=80))
+        for n in (2 * tokens, tokens)
+    )
+    assert (double - single) * 2**30 / tokens < 2.0e6  # 128,256 words in 16 and 32 bits would add 0.8e6
 
 
 def test_an_adapter_of_all_layers_has_as_many_parameters_as_peft_says() -> None:
