@@ -39,12 +39,22 @@ from services.deployer.benchmarks import Benchmarks
 from services.deployer.diagnose import diagnose
 from services.deployer.engine_memory import EngineMemories
 from services.deployer.last_words import last_words
-from services.deployer.leftovers import Sight, only_waits, owned
+from services.deployer.leftovers import Sight, only_waits, owned, slow_to_end
 from services.deployer.list_adapters import hurry_list, write_list
 from services.deployer.manifests import Images, render
 from services.deployer.pods import Pod, is_overdue
 from services.deployer.refusal import refusal_of
-from services.deployer.report import Observed, is_whole, not_whole, refused, released, serving, to_report, tuning_report
+from services.deployer.report import (
+    Observed,
+    going,
+    is_whole,
+    not_whole,
+    refused,
+    released,
+    serving,
+    to_report,
+    tuning_report,
+)
 from services.deployer.tuning import TuningJobs
 from services.deployer.turns import Turns
 from services.deployer.workloads import MANAGER, Workloads
@@ -258,6 +268,8 @@ class Deployer:
         """
         now = datetime.now(UTC)
         if only_waits(self._sight(), state, now):
+            if words := slow_to_end(self._sight(), state, now):
+                await self._publish(going(state, words), last)
             return Again(GOING_AGAIN)  # the watches tell when it has gone
         for resource, name in (
             (STATEFULSETS, state.name),

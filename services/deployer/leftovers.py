@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
-from services.chassis.kube import PODS, JsonObject, Key, Resource, dig_str
+from services.chassis.kube import PODS, JsonObject, Key, Resource, dig_int, dig_str
 from services.contracts.messages import PlanState
 from services.contracts.workspace import LABEL_OWNER_UID
 from services.deployer.pods import is_overdue
 
 Sight = Mapping[Resource, Mapping[Key, JsonObject]]
 """The objects of each resource whose watch has shown all that there is."""
+
+
+SLOW: Final = timedelta(seconds=10)
+"""Most pods have ended by then, and nobody need read of them."""
 
 
 def only_waits(sight: Sight, state: PlanState, now: datetime) -> bool:
@@ -23,6 +28,30 @@ def only_waits(sight: Sight, state: PlanState, now: datetime) -> bool:
     found = _owned(sight, state.uid)
     seen = [(r, obj) for r, obj in found if not (r == PODS and is_overdue(_ends_by(obj), now))]
     return bool(seen) and all(resource == PODS or _is_going(obj) for resource, obj in seen)
+
+
+def slow_to_end(sight: Sight, state: PlanState, now: datetime) -> str:
+    """Which pods are waited for, in words; empty while none takes long. The words stay the same while one waits."""
+    words = [told for obj in owned(sight, PODS, state.uid) or () if (told := _slow(obj, now))]
+    last = " Where a node says nothing, it is waited for a minute after that, and no longer."
+    return f"The workload is gone once these have ended: {'; '.join(words)}.{last}" if words else ""
+
+
+def _slow(pod: JsonObject, now: datetime) -> str:
+    ends_by = _ends_by(pod)
+    if ends_by is None or is_overdue(ends_by, now):
+        return ""
+    told = ends_by - timedelta(seconds=dig_int(pod, "metadata", "deletionGracePeriodSeconds") or 0)
+    if now < told + SLOW:
+        return ""
+    name, node = dig_str(pod, "metadata", "name"), dig_str(pod, "spec", "nodeName")
+    return (
+        f"pod {name}{f' on node {node}' if node else ''}, told to at {_clock(told)}, which has until {_clock(ends_by)}"
+    )
+
+
+def _clock(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%H:%M:%S} UTC"
 
 
 def owned(sight: Sight, resource: Resource, uid: str) -> list[JsonObject] | None:

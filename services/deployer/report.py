@@ -84,6 +84,11 @@ def released(state: PlanState) -> Report:
     return _report(state, (), released=True)
 
 
+def going(state: PlanState, words: str) -> Report:
+    """The report that the workload has been told to end, and what it is waited for."""
+    return _report(state, (), next_step=words)
+
+
 def refused(state: PlanState, words: str) -> Report:
     """The report that the API server does not take the objects."""
     condition = false(_first(state), Reason.WORKLOAD_REFUSED, f"Kubernetes refuses the workload: {words}")

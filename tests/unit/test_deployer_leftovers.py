@@ -10,7 +10,7 @@ from services.chassis.kube import PODS, SERVICES, STATEFULSETS, JsonObject, Reso
 from services.contracts.messages import PlanState
 from services.contracts.plan import Fixed, Plan, Workload
 from services.contracts.workspace import LABEL_OWNER_UID
-from services.deployer.leftovers import only_waits, owned
+from services.deployer.leftovers import only_waits, owned, slow_to_end
 
 NOW = datetime(2026, 1, 1, 12, 0, 5, tzinfo=UTC)
 STATE = PlanState(
@@ -73,3 +73,31 @@ def test_the_objects_of_one_workspace_come_by_name() -> None:
 
 def test_what_a_watch_has_not_shown_yet_is_not_taken_for_gone() -> None:
     assert owned({STATEFULSETS: {}}, PODS, "mine") is None
+
+
+def ending(*, seconds_ago: float, grace: int = 60, node: str = "gpu-1") -> JsonObject:
+    """A pod that was told to end so long ago."""
+    ends_by = NOW - timedelta(seconds=seconds_ago - grace)
+    metadata = {
+        "name": "w-0", "labels": {LABEL_OWNER_UID: "mine"},
+        "deletionTimestamp": ends_by.isoformat(), "deletionGracePeriodSeconds": grace,
+    }  # fmt: skip
+    return {"metadata": metadata, "spec": {"nodeName": node} if node else {}}
+
+
+def test_of_pods_that_end_in_time_nobody_need_read() -> None:
+    assert slow_to_end({PODS: {("ns", "w-0"): ending(seconds_ago=9)}}, STATE, NOW) == ""
+    assert slow_to_end({PODS: {("ns", "w-0"): seen()}}, STATE, NOW) == ""
+    assert slow_to_end({}, STATE, NOW) == ""
+
+
+def test_a_pod_that_takes_long_is_named_with_its_node_and_the_times_in_the_same_words_each_time() -> None:
+    sight = {PODS: {("ns", "w-0"): ending(seconds_ago=20)}}
+    words = slow_to_end(sight, STATE, NOW)
+    assert "pod w-0 on node gpu-1, told to at 11:59:45 UTC, which has until 12:00:45 UTC" in words
+    assert slow_to_end(sight, STATE, NOW + timedelta(seconds=30)) == words
+
+
+def test_one_that_is_overdue_is_waited_for_no_longer() -> None:
+    assert slow_to_end({PODS: {("ns", "w-0"): ending(seconds_ago=121)}}, STATE, NOW) == ""
+    assert "on node" not in slow_to_end({PODS: {("ns", "w-0"): ending(seconds_ago=20, node="")}}, STATE, NOW)

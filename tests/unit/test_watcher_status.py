@@ -348,6 +348,11 @@ class TestDeleting:
         status = next_status(workspace(deleting=True, status=ready_status()), seen(gone), LATER)
         assert status.endpoint is None
 
+    def test_what_takes_long_to_end_is_told_as_what_happens_next(self) -> None:
+        going = deployed(conditions=(), endpoint=None, next_step="Pod w-0 has until 12:00:45 UTC.")
+        status = next_status(workspace(deleting=True, status=ready_status()), seen(going), LATER)
+        assert status.next_step == "Pod w-0 has until 12:00:45 UTC."
+
 
 class TestProblem:
     """The watcher itself found something wrong."""
