@@ -20,7 +20,7 @@ from services.watcher.workspace import Workspace, read
 LARGEST_FILE = 4 * 2**20
 """Characters that are read of a file; the API server takes no object of more than 1.5 MiB."""
 DEEPEST = 100
-"""Lists and maps within each other that are read; to go on at some thousands takes PyYAML minutes."""
+"""Lists and maps within each other that are read: with some thousands PyYAML takes minutes."""
 _APPLIED_NEVER = datetime(2026, 1, 1, tzinfo=UTC)
 """Stands for the time at which the API server would take in the manifest."""
 
@@ -89,7 +89,9 @@ def _check_events(name: str, text: str) -> None:
             raise BadFile(f"{_called(name)} uses YAML aliases (*name): write out what they stand for.")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            raise BadFile(f"{_called(name)} has more than {DEEPEST} lists and maps within each other.")
+            raise BadFile(
+                f"{_called(name)} has more than {DEEPEST} lists and maps within each other. Is a bracket not closed?"
+            )
 
 
 def _objects(documents: Sequence[object]) -> Iterator[JsonObject]:

@@ -34,8 +34,10 @@ def offers_of_clouds(clouds: Sequence[str]) -> tuple[Offers, ...]:
 
 def offers_of_file(path: Path) -> tuple[Offers, ...]:
     """Offers as a provisioner publishes them, one or a list, in JSON or YAML. Raises BadFile."""
-    documents = read_documents(str(path))
+    documents = read_documents(str(path.absolute()))
     found = [item for content in documents for item in (content if isinstance(content, list) else [content])]
+    if not any(found):
+        raise BadFile(f"{path} holds no offers. Write a list of {_EXAMPLE}.")
     dated = [{"publishedAt": datetime.now(UTC), **item} if isinstance(item, dict) else item for item in found]
     try:
         return _FILE.validate_python(dated)

@@ -163,10 +163,9 @@ class Deployer:
         return await self._bus.last(Report, subjects.report(ServiceName.DEPLOYER, namespace, name))
 
     async def _publish(self, report: Report, last: Last[Report]) -> None:
-        """Publish what was observed, unless something was reported since the looking began: raises `Outdated`.
+        """Publish what was observed. Raises `Outdated` if something was reported since the looking began.
 
-        Looking takes time. What was seen before must not hide what was seen after, above all not that a
-        workload is gone.
+        What was seen before must not hide what was seen after, above all not that a workload is gone.
         """
         if report != last.message:
             await self._bus.publish(report, expect=last.sequence)

@@ -44,10 +44,9 @@ def _slow(pod: JsonObject, now: datetime) -> str:
     told = ends_by - timedelta(seconds=dig_int(pod, "metadata", "deletionGracePeriodSeconds") or 0)
     if now < told + SLOW:
         return ""
-    name, node = dig_str(pod, "metadata", "name"), dig_str(pod, "spec", "nodeName")
-    return (
-        f"pod {name}{f' on node {node}' if node else ''}, told to at {_clock(told)}, which has until {_clock(ends_by)}"
-    )
+    where = f" on node {node}" if (node := dig_str(pod, "spec", "nodeName")) else ""
+    name = dig_str(pod, "metadata", "name")
+    return f"pod {name}{where}, which was told to end at {_clock(told)} and has until {_clock(ends_by)}"
 
 
 def _clock(at: datetime) -> str:

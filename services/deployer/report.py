@@ -85,7 +85,7 @@ def released(state: PlanState) -> Report:
 
 
 def going(state: PlanState, words: str) -> Report:
-    """The report that the workload has been told to end, and what it is waited for."""
+    """The report that the workload has been told to end, and what is waited for."""
     return _report(state, (), next_step=words)
 
 

@@ -7,8 +7,9 @@ from typing import Final
 from services.contracts.tuning import TuningMemory
 from services.scheduler.facts import ModelFacts
 from services.scheduler.frozen import Facts
-from services.scheduler.memory_tuning import Training, needed_gib, tuning_memory
+from services.scheduler.memory_tuning import needed_gib, tuning_memory
 from services.scheduler.sizing_types import DoesNotFit, Machine
+from services.scheduler.tuning_activations import Training
 from services.tuning.sections import Dtype, TuningConfig
 
 DEFAULT_LENGTH: Final = 1024
@@ -46,16 +47,19 @@ def training_of(config: TuningConfig, context: int) -> Training:
         everywhere=not targets <= _DEFAULT_TARGETS,
         eager=config.model.attn_implementation == "eager",
         held_out=given.per_device_eval_batch_size if config.dataset.train_test_split < 1 else 0,
+        copied=config.model.torch_dtype is Dtype.FLOAT32 and bool(given.bf16 or given.fp16),
     )
 
 
 def size_tuning(model: ModelFacts, machine: Machine, config: TuningConfig) -> TuningSize | DoesNotFit:
     """What it takes there; or that it does not fit, with the numbers and what would make it smaller."""
     training = training_of(config, model.context)
+    training = training._replace(eager=training.eager or _without_kernel(model, machine, config))
     total = round(machine.gpu_memory_gib * SAFE_SHARE if machine.gpus else machine.memory_gib, 3)
     memory = tuning_memory(
-        model.shapes, training, element_bytes=_element_bytes(config, machine), gpus=machine.gpus, total_gib=total
-    )
+        model.shapes, training, element_bytes=_element_bytes(config, machine), gpus=machine.gpus, total_gib=total,
+        weights_gib=model.weights_gib if model.shapes.guessed else 0,
+    )  # fmt: skip
     if needed_gib(memory) <= total:
         return TuningSize(gpus_per_node=machine.gpus, memory=memory, length=training.length, batch=training.batch)
     each = "on each GPU" if machine.gpus else "of memory without a GPU"
@@ -63,6 +67,14 @@ def size_tuning(model: ModelFacts, machine: Machine, config: TuningConfig) -> Tu
         reason=f"Tuning {model.id} takes {needed_gib(memory):.1f} GiB {each} ({_parts(memory)}), and {total:.1f} can "
         f"be used.{_smaller(training)}"
     )
+
+
+def _without_kernel(model: ModelFacts, machine: Machine, config: TuningConfig) -> bool:
+    """Whether PyTorch fuses no attention whose heads share keys: it does so in 16 bits, and from Ampere on."""
+    heads, capability = model.shapes.attention, machine.cuda_compute_capability
+    if not machine.gpus or heads is None or heads.kv_heads == heads.heads:
+        return False
+    return _element_bytes(config, machine) == 4 or (capability is not None and capability < 8)
 
 
 def _element_bytes(config: TuningConfig, machine: Machine) -> int:

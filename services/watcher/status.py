@@ -74,7 +74,11 @@ def next_status(workspace: Workspace, seen: Seen, now: datetime) -> WorkspaceSta
             "endpoint": None if simulated else (deployer.endpoint if deployer else old.endpoint),
             "simulated": simulated if plan else None,
             "failure": (provisioner.failure if provisioner else old.failure),
-            "next_step": _going(workspace, deployer) or _next_step(seen.problem, steps, reports, old),
+            "next_step": (
+                deployer.next_step
+                if deployer and meta.deleting and not deployer.conditions
+                else _next_step(seen.problem, steps, reports, old)
+            ),
             "traceparent": traceparent(meta.uid, meta.generation),
         }
     )
@@ -266,12 +270,6 @@ def _phases(old: Sequence[Phase], reports: Sequence[Report], generation: int, ob
     phases = {p.name: p for p in old} if generation == observed else {}
     phases |= {p.name: p for report in reports for p in report.phases}
     return tuple(sorted(phases.values(), key=lambda p: (p.started_at, p.name))[-MAX_PHASES:])
-
-
-def _going(workspace: Workspace, deployer: Report | None) -> str | None:
-    """What the workload of a deleted workspace is waited for: the deployer says no more by then."""
-    told = workspace.metadata.deleting and deployer is not None and not deployer.conditions
-    return deployer.next_step if told and deployer else None
 
 
 def _next_step(

@@ -30,8 +30,8 @@ ALL = ("plan", "hop", "apply", "refusals", "provisioner", "up")
 
 def main() -> None:
     """Measure what the arguments name, by default all but those of the engine alone."""
-    alone = {"start": start.main, "served": served.main}.get("".join(sys.argv[1:2]))
-    if alone:
+    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    if alone := {"start": start.main, "served": served.main}.get(first):
         alone(sys.argv[2:])
         return
     wanted = tuple(sys.argv[1:]) or ALL

@@ -8,6 +8,7 @@ those of all processes of the server that is asked: other work on the machine ch
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
 import sys
 import tempfile
@@ -47,12 +48,14 @@ def loads(servers: Mapping[str, tuple[int, int]], given: argparse.Namespace, at_
     for number in range(-1, given.rounds):  # the first warms up
         for program in PROGRAMS if number % 2 == 0 else reversed(PROGRAMS):
             session, port = servers[program]
-            load = Load(at_once, given.requests, given.prompt_tokens, given.output_tokens, given.seed + number + 1)
+            seed = given.seed + 1000 * at_once + number + 1  # no prompt twice: its prefix would be in the cache
+            load = Load(at_once, given.requests, given.prompt_tokens, given.output_tokens, seed)
             before = cpu_seconds(session)
             summary = measure(Server(f"http://127.0.0.1:{port}/v1", "none", NAME), load)
-            tokens = max(1, round(summary.tokens_per_second * summary.seconds))
+            if summary.failed:
+                raise RuntimeError(f"{program}: {summary.failed} of {given.requests} requests failed")
             if number >= 0:
-                yield Loaded(program, number, summary, 1000 * (cpu_seconds(session) - before) / tokens)
+                yield Loaded(program, number, summary, 1000 * (cpu_seconds(session) - before) / summary.tokens)
 
 
 def table(found: Sequence[Loaded]) -> str:
@@ -84,6 +87,7 @@ def _read(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> None:
     """Measure and print."""
     given = _read(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended
     with tempfile.TemporaryDirectory(prefix="kaitobus-bench-") as folder, ExitStack() as stack:
         bench = Bench(ensure_engine(_say), tuple(given.flags), Path(folder), Path(folder))
         servers = {program: stack.enter_context(bench.running(program)) for program in PROGRAMS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -29,6 +30,7 @@ from services.contracts.conditions import Reason
 from services.contracts.messages import PlanState, Report
 from services.contracts.plan import Plan, PodResources, Workload
 from services.contracts.subjects import ServiceName
+from services.deployer import leftovers
 from services.deployer.app import wire
 from services.deployer.deployer import Deployer
 from services.deployer.manifests import Images
@@ -200,6 +202,28 @@ async def test_a_retired_plan_takes_all_down_and_says_so_when_no_pod_is_left(
         assert await planner.stateful_set() is None
         assert await planner.services() == set()
         await always(planner.released, 1)
+
+
+async def test_of_a_pod_that_takes_long_to_end_it_is_told_which_and_on_what_node(
+    planner: Planner, nats_server: NatsServer, node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "SLOW", timedelta())
+
+    async def bound() -> bool:
+        return [dig_str(pod, "spec", "nodeName") for pod in await planner.pods()] == [node]
+
+    async def told() -> bool:
+        found = await planner.report()
+        return found is not None and f"pod w-0 on node {node}, which was told to end at" in (found.next_step or "")
+
+    async with running("deployer", wire, nats_server):
+        await planner.publish(plan())
+        await eventually(bound)
+        await planner.publish(plan(), retired=True)
+        await eventually(told)  # nobody on that node ends it
+        assert not await planner.released()
+        await planner.client.delete(ObjectRef(PODS, "w-0", planner.namespace), grace_seconds=0)
+        await eventually(planner.released)
 
 
 async def test_objects_that_somebody_deletes_are_made_again(planner: Planner, nats_server: NatsServer) -> None:

@@ -94,7 +94,7 @@ def test_of_pods_that_end_in_time_nobody_need_read() -> None:
 def test_a_pod_that_takes_long_is_named_with_its_node_and_the_times_in_the_same_words_each_time() -> None:
     sight = {PODS: {("ns", "w-0"): ending(seconds_ago=20)}}
     words = slow_to_end(sight, STATE, NOW)
-    assert "pod w-0 on node gpu-1, told to at 11:59:45 UTC, which has until 12:00:45 UTC" in words
+    assert "pod w-0 on node gpu-1, which was told to end at 11:59:45 UTC and has until 12:00:45 UTC" in words
     assert slow_to_end(sight, STATE, NOW + timedelta(seconds=30)) == words
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from services.contracts.tuning import TuningMemory
 from services.scheduler.catalog import load_catalogue
 from services.scheduler.config_json import read_config_json
 from services.scheduler.facts import ModelFacts
-from services.scheduler.memory_tuning import Training, adapter_parameters, needed_gib, tuning_memory
+from services.scheduler.memory_tuning import adapter_parameters, needed_gib, tuning_memory
 from services.scheduler.shapes import Shapes
 from services.scheduler.sizing_tuning import TuningSize, size_tuning, training_of
 from services.scheduler.sizing_types import DoesNotFit, Machine
+from services.scheduler.tuning_activations import Training
 from services.tuning.read import read_tuning
 
 CONFIGS = Path(__file__).parents[1] / "data" / "configs"
@@ -68,7 +70,7 @@ def test_what_was_measured_on_gpus_fits_and_little_more_is_asked_for(
     name: str, training: Training, gpus: int, measured: float
 ) -> None:
     memory = tuning_memory(shapes(name), training, element_bytes=2, gpus=gpus, total_gib=140)
-    assert measured <= needed_gib(memory) <= 1.15 * measured
+    assert measured <= needed_gib(memory) <= 1.17 * measured
 
 
 def test_gpus_side_by_side_take_what_they_talk_with_and_contexts_of_the_others() -> None:
@@ -76,8 +78,82 @@ def test_gpus_side_by_side_take_what_they_talk_with_and_contexts_of_the_others()
         tuning_memory(shapes("llama-3.2-1b"), Training(), element_bytes=2, gpus=gpus, total_gib=80).overhead_gib
         for gpus in (1, 2, 8)
     )
-    assert two - one == pytest.approx(0.9 + 0.52)
+    assert two - one == pytest.approx(0.9 + 0.52)  # and the gradients once more, to add them up: below
     assert eight - two == pytest.approx(6 * 0.52)
+
+
+def parts(name: str, training: Training, **of: float) -> TuningMemory:
+    machine = {"element_bytes": 2, "gpus": 1, "total_gib": 80, **of}
+    return tuning_memory(shapes(name), training, **machine)  # type: ignore[arg-type]
+
+
+def test_gradients_that_gpus_add_up_are_kept_twice() -> None:
+    wide = Training(rank=256, everywhere=True)
+    one, two = (parts("llama-3.1-8b", wide, gpus=gpus).adapter_gib for gpus in (1, 2))
+    assert two == pytest.approx(one * 20 / 16, rel=0.001)
+
+
+def test_eight_bits_keep_the_input_of_each_matrix() -> None:
+    eight, sixteen = (parts("llama-3.1-8b", Training(bits=bits)).activation_gib for bits in (8.1, 16))
+    assert eight - sixteen == pytest.approx(1024 * 32 * 2 * (2 * 4096 + 14336) / 2**30, rel=0.01)
+
+
+def test_experts_stay_as_they_are_in_four_bits() -> None:
+    whole, small = (parts("qwen3-30b-a3b-l12", Training(bits=bits)).weights_gib for bits in (16, 4.127))
+    assert small > 0.9 * whole
+
+
+@pytest.mark.parametrize(
+    ("name", "real", "padded"),
+    [("qwen3-0.6b", 0.84, 0.78), ("gemma-2-9b", 0.91, 0.91), ("mixtral-8x7b-l8", 0.99, 0.99),
+     ("qwen3-30b-a3b-l12", 0.65, 0.59), ("deepseek-v2-lite", 0.79, 0.79), ("falcon-h1-1.5b", 0.30, 0.23)],
+)  # fmt: skip
+def test_families_with_more_than_llama_are_counted_with_what_autograd_keeps_of_them(
+    name: str, real: float, padded: float
+) -> None:
+    """`real` and `padded`: of the tensors that autograd saved of small layers in the shapes' ratio, with transformers
+    5.19, the share that is counted where they are taken for Llama's.
+    """
+    found = shapes(name)
+    heads = found.attention
+    assert heads is not None
+    width = max(found.intermediate, found.experts.chosen * found.experts.width + found.experts.shared_width
+                if found.experts else 0)  # fmt: skip
+    as_llama = 2 * (2 * heads.heads * heads.head_dim + heads.kv_heads * (heads.head_dim + heads.value_dim) + 3 * width)
+    saved = (as_llama + 16 * found.hidden) / min(real, padded) * found.layers * 1024 / 2**30
+    assert saved <= parts(name, Training()).activation_gib <= 2 * saved
+
+
+def test_what_is_computed_in_16_bits_from_32_keeps_a_copy_of_each_matrix() -> None:
+    plain, copied = (parts("llama-3.1-8b", Training(copied=on), element_bytes=4).weights_gib for on in (False, True))
+    assert copied - plain == pytest.approx(6.98e9 * 2 / 2**30, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("model_config", "capability", "eager"),
+    [({}, 8.6, False), ({}, 7.0, True), ({"torch_dtype": "float32"}, 8.6, True)],
+)
+def test_heads_that_share_keys_are_fused_in_16_bits_on_ampere_and_newer_alone(
+    model_config: dict[str, str], capability: float, eager: bool
+) -> None:
+    machine = Machine(gpus=1, gpu_memory_gib=141, cuda_compute_capability=capability)
+    config = read_tuning({"ModelConfig": model_config}, "lora")
+    size = size_tuning(model("llama-3.1-8b-instruct"), machine, config)
+    assert isinstance(size, TuningSize)
+    scores = 32 * 1024**2 * 32 * 4 / 2**30  # at least
+    width = 4 if model_config else 2
+    fused = parts("llama-3.1-8b", Training(), element_bytes=width).activation_gib
+    assert (size.memory.activation_gib - fused >= scores) is eager
+
+
+def test_where_shapes_are_guessed_the_weights_are_those_of_the_checkpoint() -> None:
+    guessed = model("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16")
+    assert guessed.shapes.guessed
+    size = size_tuning(
+        guessed, Machine(gpus=1, gpu_memory_gib=141, cuda_compute_capability=9.0), read_tuning(None, "lora")
+    )
+    told = size.memory.weights_gib if isinstance(size, TuningSize) else 0
+    assert told == pytest.approx(guessed.weights_gib, rel=0.001)
 
 
 def test_logits_are_never_whole_so_a_longer_batch_costs_its_layers_alone() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.contracts.tuning import TuningProgress
-from services.inference.tuning.app import launcher, read_config
+from services.inference.tuning.app import launcher, read_config, seeing_one_gpu
 from services.inference.tuning.checkpoints import Owner, folder_of_run, last_checkpoint
 from services.inference.tuning.failure import TuningError, check_loss, ended, killed, of_os_error, read_failure
 from services.inference.tuning.outside import in_words
@@ -103,6 +103,13 @@ def test_a_failure_passes_from_one_process_to_another(tmp_path: Path) -> None:
 def test_with_several_gpus_one_process_runs_on_each() -> None:
     words = launcher(4)
     assert words[words.index("--nproc-per-node") + 1] == "4"
+
+
+@pytest.mark.parametrize(("visible", "seen"), [({}, "0"), ({"CUDA_VISIBLE_DEVICES": "3,5"}, "3")])
+def test_a_step_of_one_process_sees_one_gpu_since_else_it_is_divided_among_all(
+    visible: dict[str, str], seen: str
+) -> None:
+    assert seeing_one_gpu({"A": "b", **visible}) == {"A": "b", "CUDA_VISIBLE_DEVICES": seen}
 
 
 @pytest.mark.parametrize(

@@ -350,8 +350,11 @@ class TestDeleting:
 
     def test_what_takes_long_to_end_is_told_as_what_happens_next(self) -> None:
         going = deployed(conditions=(), endpoint=None, next_step="Pod w-0 has until 12:00:45 UTC.")
-        status = next_status(workspace(deleting=True, status=ready_status()), seen(going), LATER)
+        failing = next_status(workspace(), seen(*ALL_READY[:2], deployed(ready=False)), NOW)
+        status = next_status(workspace(deleting=True, status=failing), seen(going), LATER)
         assert status.next_step == "Pod w-0 has until 12:00:45 UTC."
+        gone = deployed(conditions=(), endpoint=None, released=True)
+        assert next_status(workspace(deleting=True, status=status), seen(gone), LATER).next_step is None
 
 
 class TestProblem:

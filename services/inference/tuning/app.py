@@ -121,7 +121,8 @@ class Run:
         words = [f"services.inference.tuning.{module}", str(spec.file)]
         several = module == "train" and spec.processes > 1
         command = [sys.executable, *(launcher(spec.processes) if several else ()), "-m", *words]
-        with subprocess.Popen(command, env=child_environment(spec), preexec_fn=die_with_parent) as child:
+        environment = child_environment(spec) if several else seeing_one_gpu(child_environment(spec))
+        with subprocess.Popen(command, env=environment, preexec_fn=die_with_parent) as child:
             code = child.wait()
         if failure := read_failure(spec.failure):
             raise failure
@@ -174,6 +175,12 @@ def child_environment(spec: Spec) -> dict[str, str]:
     quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_DATASETS_OFFLINE": "1"}
     cache = {"HF_DATASETS_CACHE": str(spec.work / "datasets")}
     return {**os.environ, **offline, **quiet, **cache, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def seeing_one_gpu(environment: Mapping[str, str]) -> dict[str, str]:
+    """For a step of one process: transformers divides its work among all GPUs that it sees, and TRL refuses that."""
+    first = environment.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    return {**environment, "CUDA_VISIBLE_DEVICES": first}
 
 
 def _failed(error: TuningError, log: logging.Logger) -> int:
