@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Generator
@@ -20,6 +21,9 @@ from tests.stack import Stack
 settings.register_profile("kaitobus", deadline=None)
 settings.load_profile("kaitobus")
 
+
+gc.disable()
+"""All that is collected stays: to look for garbage meanwhile takes as long as to collect it."""
 
 _workers: set[int] = set()
 """The pids of the processes that share the tests of this run."""
@@ -43,6 +47,14 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     raise KeyboardInterrupt
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """From here on there is garbage; what was loaded for all tests is not walked through for it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def _keep_to_own_ports() -> None:

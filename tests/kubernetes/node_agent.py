@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -117,9 +118,15 @@ def runs(pid: int) -> bool:
 
 
 def pids_below(folder: Path) -> set[int]:
-    """The processes that the agent's state names as running."""
-    found = [json.loads(path.read_text()).get("process") for path in folder.rglob("run.json")]
-    return {record["pid"] for record in found if record and runs(record["pid"])}
+    """The processes that the agent's state names as running. What is being removed meanwhile names none."""
+    found = [_process_in(Path(at, "run.json")) for at, _, files in os.walk(folder) if "run.json" in files]
+    return {pid for pid in found if pid and runs(pid)}
+
+
+def _process_in(record: Path) -> int | None:
+    with suppress(FileNotFoundError):
+        return (json.loads(record.read_text()).get("process") or {}).get("pid")
+    return None
 
 
 def left_outside(folder: Path) -> list[Path]:
