@@ -14,15 +14,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import aiohttp
 import boto3
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from botocore.loaders import create_loader
+from botocore.loaders import create_loader, instance_cache
+from moto.eks.utils import validate_role_arn
 from moto.server import ThreadedMotoServer
+
+from services.chassis.kube import JsonObject
+from services.provisioner.providers.aws.models import LeanLoader
 
 REGION = "eu-west-1"
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -218,16 +222,36 @@ class Moto:
         self._server.stop()
 
 
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Moto]:
-    """One server for the tests of a file."""
-    server = Moto()
-    yield server
-    server.stop()
-
-
 _tables = cache(create_loader)
 """The SDK's tables, read once for all: each session would read them anew for half a second."""
+_is_role = cache(validate_role_arn)
+"""moto makes a session of the SDK to look at the name of a role."""
+
+
+class _LeanTables(LeanLoader):
+    """Those that a client of ours reads, once for all too: what one has read, the next has."""
+
+    _read: ClassVar[dict[object, object]] = {}
+
+    def __init__(self, paths: list[str]) -> None:
+        super().__init__(paths)
+        self._cache = self._read
+
+    @instance_cache  # type: ignore[untyped-decorator]  # botocore has no types
+    def load_service_model(self, service_name: str, type_name: str, api_version: str | None = None) -> JsonObject:
+        return super().load_service_model(service_name, type_name, api_version)
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[Moto]:
+    """One server for the tests of a file, without the thousand images that moto would make for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+        patch.setattr("botocore.session.create_loader", _tables)
+        patch.setattr("moto.eks.models.validate_role_arn", _is_role)
+        server = Moto()
+        yield server
+        server.stop()
 
 
 @asynccontextmanager
@@ -252,5 +276,5 @@ async def aws(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AwsF
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr("botocore.session.create_loader", _tables)
+        monkeypatch.setattr("services.provisioner.providers.aws.models.LeanLoader", _LeanTables)
         yield front
