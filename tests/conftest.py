@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Generator
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -20,6 +21,41 @@ from tests.stack import Stack
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("kaitobus", deadline=None)
 settings.load_profile("kaitobus")
+
+
+FOLDER = Path(__file__).parent
+LONGEST = (
+    "conformance/test_aws.py",
+    "conformance/test_fake.py",
+    "kubernetes/test_crash_points.py",
+    "kubernetes/test_cloud_faults.py",
+    "conformance/test_azure.py",
+    "integration/test_conformance.py",
+    "conformance/test_karpenter.py",
+    "kubernetes/test_node_agent_life.py",
+    "conformance/test_byo.py",
+    "kubernetes/test_provider_karpenter.py",
+    "conformance/test_local.py",
+    "kubernetes/test_examples.py",
+    "kubernetes/test_provider_byo.py",
+    "kubernetes/test_provisioner.py",
+    "kubernetes/test_node_agent.py",
+    "kubernetes/test_control_plane.py",
+)
+"""Files that take a worker a minute and more, those that mostly wait among those that mostly work. Begun last, the
+other workers would wait for them in the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest first, and what needs no cluster last: it is short."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    file = item.path.relative_to(FOLDER)
+    if file.as_posix() in LONGEST:
+        return LONGEST.index(file.as_posix())
+    return len(LONGEST) + (file.parts[0] == "integration")
 
 
 gc.disable()

@@ -19,23 +19,10 @@ Kubectl = Callable[..., Awaitable[str]]
 
 
 FOLDER = Path(__file__).parent
-LONGEST = (
-    "test_cloud_faults.py",
-    "test_node_agent_life.py",
-    "test_crash_points.py",
-    "test_provider_karpenter.py",
-    "test_examples.py",
-    "test_provider_byo.py",
-)
-"""Files that take a worker a minute and more. Begun last, the other workers would wait for them in the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest first, and give each test its two minutes without its fixtures.
-
-    The first session may have to build Kubernetes.
-    """
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    """Give each test its two minutes without its fixtures: the first session may have to build Kubernetes."""
     for item in items:
         if item.path.is_relative_to(FOLDER) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(120, func_only=True))
