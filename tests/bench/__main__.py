@@ -17,7 +17,7 @@ from deploy.local.binaries import ensure_control_plane
 from deploy.local.controlplane import ControlPlane
 from tests.bench import served, start
 from tests.bench.figure import Figure, table
-from tests.bench.hop import measure_hop
+from tests.bench.hop import measure_alone, measure_hop
 from tests.bench.plan import measure_plans
 from tests.bench.provisioner import measure
 from tests.bench.refusals import measure_refusals
@@ -56,12 +56,16 @@ def main() -> None:
 async def _on_a_stack(folder: Path, wanted: Sequence[str]) -> list[Figure]:
     if not {"hop", "apply", "refusals"} & set(wanted):
         return []
+    figures: list[Figure] = []
+    if "hop" in wanted:
+        _say("hop ...")
+        figures.append(await measure_alone(folder / "nats"))
     plane = await ControlPlane.prepare(await ensure_control_plane(_say), folder / "kubernetes")
     try:
         await plane.start()
         async with running(folder / "stack", plane, {}) as stack:
             await stack.start()
-            return await _figures(stack, wanted, folder)
+            return figures + await _figures(stack, wanted, folder)
     finally:
         await plane.stop()
 
@@ -69,8 +73,8 @@ async def _on_a_stack(folder: Path, wanted: Sequence[str]) -> list[Figure]:
 async def _figures(stack: Stack, wanted: Sequence[str], folder: Path) -> list[Figure]:
     figures: list[Figure] = []
     if "hop" in wanted:
-        _say("hop ...")
-        figures.append(await measure_hop(stack))
+        _say("hop beside all services ...")
+        figures.append(await measure_hop(stack.state.nats_url, "all beside"))
     if "apply" in wanted:
         _say("apply ...")
         figures += [await measure_apply(stack), *measure_memory(stack)]
