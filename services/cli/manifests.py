@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from services.chassis.kube.objects import JsonObject, dig_dict, dig_dicts, dig_str
 from services.contracts.messages import WorkspaceState
 from services.contracts.workspace import CONFIG_KEY_INFERENCE, CONFIG_KEY_TUNING, GROUP
+from services.scheduler.engine_config import is_deep
 from services.watcher.validate import find_problem
 from services.watcher.workspace import Workspace, read
 
@@ -71,27 +72,22 @@ def _text(name: str) -> str:
 
 
 def read_documents(name: str) -> list[object]:
-    """The YAML documents of a file; `-` is standard input. Raises BadFile."""
+    """The YAML documents of a file; `-` is standard input. Raises BadFile.
+
+    Aliases are refused: a few lines of them can stand for more than any memory holds.
+    """
     text = _text(name)
     try:
-        _check_events(name, text)
+        if is_deep(text, DEEPEST):
+            raise BadFile(
+                f"{_called(name)} has more than {DEEPEST} lists and maps within each other. Is a bracket not closed?"
+            )
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
+            raise BadFile(f"{_called(name)} uses YAML aliases (*name): write out what they stand for.")
         return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
     except (yaml.YAMLError, ValueError, RecursionError, ArithmeticError, LookupError, AttributeError) as error:
         # PyYAML raises the latter for values of a type that they are not, such as the date 2001-99-99.
         raise BadFile(f"{_called(name)} is not YAML: {' '.join(str(error).split())[:300]}.") from error
-
-
-def _check_events(name: str, text: str) -> None:
-    """Refuse anchors, a few lines of which can stand for more than any memory holds, and what is nested too deep."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise BadFile(f"{_called(name)} uses YAML aliases (*name): write out what they stand for.")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise BadFile(
-                f"{_called(name)} has more than {DEEPEST} lists and maps within each other. Is a bracket not closed?"
-            )
 
 
 def _objects(documents: Sequence[object]) -> Iterator[JsonObject]:

@@ -74,7 +74,7 @@ def read_yaml(key: str, text: str) -> object:
     if len(text) > LONGEST_TEXT:
         raise BadConfig(f"{key} has {len(text)} characters; at most {LONGEST_TEXT} are read.")
     try:
-        if _is_deep(text):
+        if is_deep(text, DEEPEST):
             raise BadConfig(f"{key} is nested too deep to be read: at most {DEEPEST} lists and maps within each other.")
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
@@ -82,11 +82,12 @@ def read_yaml(key: str, text: str) -> object:
         raise BadConfig(f"{key} is not YAML: {_first_line(error)}") from error
 
 
-def _is_deep(text: str) -> bool:
+def is_deep(text: str, deepest: int) -> bool:
+    """Whether more lists and maps than that are within each other. Raises yaml.YAMLError for what is no YAML."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
+        if depth > deepest:
             return True
     return False
 

@@ -35,7 +35,8 @@ PLAIN: Final = frozenset(
 """Architectures whose layers have two norms of the hidden width, and no other."""
 ADAPTED_MLP: Final = frozenset({"PhiForCausalLM"})
 """Architectures whose MLP peft gives an adapter unless the user says otherwise."""
-EIGHT_BITS: Final = range(5, 16)
+_FOUR_BITS: Final = 4.5
+"""With their scales; what has more and is below 16 has eight."""
 _STATE_TIMES: Final = 3
 """By a count of what autograd keeps of a layer of Falcon H1."""
 _TILE_TOKENS, _TILE_WORDS = 4096, 32768
@@ -112,7 +113,7 @@ def _layer_bytes(shapes: Shapes, training: Training, element_bytes: int) -> floa
     queries, keys = _heads(shapes)
     elements = 2 * queries + keys + (3 if shapes.gated_mlp else 2) * width
     elements += shapes.experts.chosen * hidden if shapes.experts else 0
-    elements += 2 * hidden + width if int(training.bits) in EIGHT_BITS else 0
+    elements += 2 * hidden + width if _FOUR_BITS < training.bits < 16 else 0
     normed = 2 * hidden if plain else 4 * hidden + queries + keys
     everywhere = training.everywhere or shapes.architecture in ADAPTED_MLP
     adapted = 6 * hidden + width if everywhere else 2 * hidden
