@@ -25,21 +25,30 @@ find_python() {
 }
 
 make_venv() {
-    python=$(find_python)
     [ -n "$python" ] || fail "Kaito Bus needs Python 3.11 or newer. Found: $(python3 --version 2>&1 || echo none)." \
         "Install it (on Debian and Ubuntu: apt install python3 python3-venv) and run make again."
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || fail \
-        "$("$python" --version) is there, but its venv module is not complete." \
-        "Install it (on Debian and Ubuntu: apt install python3-venv) and run make again."
     echo "Making the Python environment $venv with $("$python" --version)."
-    "$python" -m venv --clear "$venv"
+    "$python" -m venv --clear --without-pip "$venv"
+    # The pip that Python has serves too, from 22.3 on; to make a copy of it takes seconds.
+    "$python" -m pip --python "$venv/bin/python" --version >/dev/null 2>&1 ||
+        "$venv/bin/python" -m ensurepip >/dev/null 2>&1 || fail \
+        "$("$python" --version) is there, but it has neither a pip of 22.3 or newer nor a complete venv module." \
+        "Install one (on Debian and Ubuntu: apt install python3-venv) and run make again."
+}
+
+pip() {
+    if "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+        "$venv/bin/python" -m pip --disable-pip-version-check "$@"
+    else
+        "$python" -m pip --python "$venv/bin/python" --disable-pip-version-check "$@"
+    fi
 }
 
 # uv does not read pip's settings: a mirror, a folder of wheels or a certificate set for pip are handed over.
 hand_over_pip_settings() {
     export UV_SYSTEM_CERTS=1
-    index=${PIP_INDEX_URL:-$("$venv/bin/pip" config get global.index-url 2>/dev/null || true)}
-    extra=${PIP_EXTRA_INDEX_URL:-$("$venv/bin/pip" config get global.extra-index-url 2>/dev/null || true)}
+    index=${PIP_INDEX_URL:-$(pip config get global.index-url 2>/dev/null || true)}
+    extra=${PIP_EXTRA_INDEX_URL:-$(pip config get global.extra-index-url 2>/dev/null || true)}
     [ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
     if [ -n "$extra" ]; then # as pip does, the newest of all sources is taken
         export UV_INDEX="${UV_INDEX:-$(echo "$extra" | tr '\n' ' ')}" UV_INDEX_STRATEGY=unsafe-best-match
@@ -49,20 +58,17 @@ hand_over_pip_settings() {
 }
 
 install_all() {
-    "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps -r requirements.lock &&
-        "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps -e .
+    "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps -r requirements.lock -e .
 }
 
 install_all_with_pip() {
     echo "uv could not install the packages; pip tries now." >&2
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock &&
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -e .
+    pip install --quiet --no-deps -r requirements.lock && pip install --quiet --no-deps -e .
 }
 
-if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 || ! is_new_enough "$venv/bin/python"; then
-    make_venv
-fi
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+python=$(find_python)
+is_new_enough "$venv/bin/python" || make_venv
+pip install --quiet "uv==$uv_version"
 hand_over_pip_settings
 echo "Installing the packages of requirements.lock."
 install_all || install_all_with_pip || fail \

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from services.inference.compiled import HOME_ENV, drop_broken
 from services.inference.front import answering
+from services.inference.garbage import look_as_usual, look_seldom
 from services.inference.heard import STEPS_FILE_ENV, read_steps
 from services.inference.local_model import MODEL_DIR_ENV, use_local_model
 from services.inference.logs import configure_logs
@@ -22,6 +23,8 @@ from services.inference.trace import send_start
 
 CHILD_GRACE_S = 5.0
 """How long the engine's processes may take to end when the start is given up; then they are killed."""
+
+look_seldom()  # here, and not in `main`, since the engine's processes import this file and no more of ours
 
 
 def main() -> int:
@@ -59,6 +62,7 @@ def _run(argv: Sequence[str], phases: Phases, log: logging.Logger) -> None:
             import uvloop
 
             from services.inference.server import parse_args, serve
+        look_as_usual()
         uvloop.run(serve(parse_args(flags), phases, front, ready))
 
 

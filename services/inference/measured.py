@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from services.inference.garbage import look_as_usual
 from services.inference.heard import STEPS_FILE_ENV, StepListener
 
 GIB = 2**30
@@ -42,7 +43,8 @@ class _Listener(logging.Handler):
             self.lines.append(record.getMessage())
 
 
-# vLLM imports this module before the worker loads the model, so no line is missed.
+# vLLM imports this module once all others are there and before the worker loads the model, so no line is missed.
+look_as_usual()
 _LISTENER = _Listener()
 logging.getLogger("vllm").addHandler(_LISTENER)
 if steps_file := os.environ.get(STEPS_FILE_ENV):

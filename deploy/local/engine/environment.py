@@ -22,15 +22,17 @@ TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 INSTALL_LIMIT_S = 1800.0
 
-# The server is imported from this checkout. Its folder goes last on the path, so that the engine's own
-# packages always win; the guard keeps vLLM's spawned children, which import this file, from starting servers.
+# What pip makes of an entry point, but that the server is imported from this checkout. Its folder goes last on the
+# path, so that the engine's own packages always win; the guard keeps vLLM's spawned children, which import this file,
+# from starting servers.
 SCRIPT = """#!{python}
 import sys
 
-if __name__ == "__main__":
-    sys.path.append({repository!r})
-    from services.inference.{module} import main
+sys.path.append({repository!r})
 
+from services.inference.{module} import main
+
+if __name__ == "__main__":
     sys.exit(main())
 """
 COMMANDS = {
