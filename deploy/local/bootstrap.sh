@@ -30,7 +30,7 @@ make_venv() {
     echo "Making the Python environment $venv with $("$python" --version)."
     "$python" -m venv --clear --without-pip "$venv"
     # The pip that Python has serves too, from 22.3 on; to make a copy of it takes seconds.
-    "$python" -m pip --python "$venv/bin/python" --version >/dev/null 2>&1 ||
+    "$python" -c 'import pip, sys; sys.exit([*map(int, pip.__version__.split(".")[:2])] < [22, 3])' 2>/dev/null ||
         "$venv/bin/python" -m ensurepip >/dev/null 2>&1 || fail \
         "$("$python" --version) is there, but it has neither a pip of 22.3 or newer nor a complete venv module." \
         "Install one (on Debian and Ubuntu: apt install python3-venv) and run make again."
@@ -44,14 +44,20 @@ pip() {
     fi
 }
 
+# pip writes a setting of several lines with \n between them.
+pip_setting() {
+    printf '%s\n' "$settings" | sed -n "s/^global\.$1='\(.*\)'$/\1/p" | sed 's/\\n/ /g'
+}
+
 # uv does not read pip's settings: a mirror, a folder of wheels or a certificate set for pip are handed over.
 hand_over_pip_settings() {
     export UV_SYSTEM_CERTS=1
-    index=${PIP_INDEX_URL:-$(pip config get global.index-url 2>/dev/null || true)}
-    extra=${PIP_EXTRA_INDEX_URL:-$(pip config get global.extra-index-url 2>/dev/null || true)}
+    settings=$(pip config list 2>/dev/null || true)
+    index=${PIP_INDEX_URL:-$(pip_setting index-url)}
+    extra=${PIP_EXTRA_INDEX_URL:-$(pip_setting extra-index-url)}
     [ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
     if [ -n "$extra" ]; then # as pip does, the newest of all sources is taken
-        export UV_INDEX="${UV_INDEX:-$(echo "$extra" | tr '\n' ' ')}" UV_INDEX_STRATEGY=unsafe-best-match
+        export UV_INDEX="${UV_INDEX:-$(printf %s "$extra" | tr '\n' ' ')}" UV_INDEX_STRATEGY=unsafe-best-match
     fi
     [ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$PIP_FIND_LINKS}"
     [ -z "${PIP_CERT:-}" ] || export SSL_CERT_FILE="${SSL_CERT_FILE:-$PIP_CERT}"
