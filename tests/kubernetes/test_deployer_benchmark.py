@@ -17,8 +17,8 @@ from services.contracts.serving import Serving
 from services.deployer.app import wire
 from services.deployer.ask import LOCAL_PORTS
 from tests.integration.conftest import NatsServer
+from tests.kubernetes.deployer_fixtures import Planner, node, on_a_node, plan, planner, set_pod
 from tests.kubernetes.service_fixtures import bus, client, crd, eventually, namespace, nats_server, running
-from tests.kubernetes.test_deployer import Planner, node, on_a_node, plan, planner, set_pod
 from tests.unit.test_benchmark_result import result
 
 __all__ = ["bus", "client", "crd", "namespace", "nats_server", "node", "planner"]

@@ -12,6 +12,7 @@ from services.contracts.plan import PodResources
 from services.deployer.app import wire
 from services.deployer.report import WAITS
 from tests.integration.conftest import NatsServer
+from tests.kubernetes.deployer_fixtures import Planner, node, plan, planner, set_pod
 from tests.kubernetes.service_fixtures import (
     Workspaces,
     always,
@@ -23,7 +24,6 @@ from tests.kubernetes.service_fixtures import (
     nats_server,
     running,
 )
-from tests.kubernetes.test_deployer import Planner, node, plan, planner, set_pod
 
 __all__ = ["bus", "client", "crd", "namespace", "nats_server", "node", "planner"]
 

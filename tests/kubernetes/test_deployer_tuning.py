@@ -12,8 +12,8 @@ from services.contracts.plan import Plan
 from services.deployer.app import wire
 from services.deployer.job_end import is_complete
 from tests.integration.conftest import NatsServer
+from tests.kubernetes.deployer_fixtures import Planner, node, planner, set_pod
 from tests.kubernetes.service_fixtures import bus, client, crd, eventually, namespace, nats_server, running
-from tests.kubernetes.test_deployer import Planner, node, planner, set_pod
 from tests.unit.test_deployer_tuning import tuned
 
 __all__ = ["bus", "client", "crd", "namespace", "nats_server", "node", "planner"]
