@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from services.chassis.kube import KubeClient
 from services.contracts.workspace import (
@@ -128,3 +129,10 @@ async def cloud_on(folder: Path, env: pytest.MonkeyPatch) -> AsyncIterator[Cloud
     async with AsyncExitStack() as stack:
         stack.push_async_callback(arm.close)
         yield Cloud(arm, folder, env, stack)
+
+
+@pytest_asyncio.fixture
+async def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
+    """Of a test's own."""
+    async with cloud_on(tmp_path, monkeypatch) as found:
+        yield found
