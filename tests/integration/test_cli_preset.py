@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,12 +15,9 @@ from services.scheduler.catalog import parse_catalogue
 from services.scheduler.facts import ModelFacts
 from tests.hub.models import COMMIT, single
 from tests.hub.server import Hub
+from tests.integration.hub_fixtures import hub
 
-
-@pytest.fixture
-async def hub() -> AsyncIterator[Hub]:
-    async with Hub() as hub:
-        yield hub
+__all__ = ["hub"]
 
 
 async def kaitobus(hub: Hub, *arguments: str, token: str = "") -> tuple[int, str, str]:

@@ -34,6 +34,9 @@ from services.scheduler.known_skus import load_known_skus
 from services.scheduler.scheduler import Scheduler
 from tests.hub.models import COMMIT, single
 from tests.hub.server import Hub
+from tests.integration.hub_fixtures import hub
+
+__all__ = ["hub"]
 
 MODEL = "acme/small-1b"
 OTHER_COMMIT = "f" * 40
@@ -47,12 +50,6 @@ class OneToken:
 
     async def read(self, namespace: str, secret: str) -> SecretStr:
         return SecretStr("hf_right" if secret == "right" else "hf_wrong")
-
-
-@pytest.fixture
-async def hub() -> AsyncIterator[Hub]:
-    async with Hub() as hub:
-        yield hub
 
 
 class Setting:
