@@ -158,3 +158,8 @@ async def world(
         for node in (await kube.list(NODES)).items:
             await kube.delete(ObjectRef.of(NODES, node))
         await _cut_off({owner})
+
+
+async def none(look: Awaitable[object]) -> bool:
+    """Whether nothing is there."""
+    return not await look

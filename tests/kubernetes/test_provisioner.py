@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable
 
 import pytest
 
@@ -13,11 +12,11 @@ from services.chassis.kube import JOBS, NODES, PODS, JsonObject, ObjectRef, dig,
 from services.contracts.errors import FailureCode
 from services.contracts.messages import Demand
 from services.contracts.subjects import Stream
-from services.provisioner.collect import Collector
 from services.provisioner.provider import instance_name
-from tests.kubernetes.provisioner_fixtures import SIZE, World, ready, until, world
+from tests.kubernetes.provisioner_fixtures import SIZE, World, none, ready, until, world
 
 __all__ = ["world"]
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
@@ -94,7 +93,7 @@ async def test_a_workspace_made_anew_under_its_name_does_not_inherit_nodes(world
         old, world.uid = world.uid, "made-anew"
         await world.bus.publish(world.demand(1))
         await world.until_report(lambda r: r.uid == "made-anew" and ready(r))
-        await until(lambda: _none(world.nodes(old)))
+        await until(lambda: none(world.nodes(old)))
         assert len(await world.nodes()) == 1
 
 
@@ -168,62 +167,6 @@ async def test_a_node_that_disappears_is_brought_back(world: World) -> None:
         await world.until_report(ready)
 
 
-class Looks:
-    """How often the garbage collector has looked."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    async def more(self, times: int) -> None:
-        """Wait until it has looked so many times again."""
-        wanted = self.count + times
-
-        async def enough() -> bool:
-            return self.count >= wanted
-
-        await until(enough)
-
-
-@pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
-    found, look = Looks(), Collector._look
-
-    async def counted(self: Collector) -> None:
-        await look(self)
-        found.count += 1
-
-    monkeypatch.setattr(Collector, "_look", counted)
-    return found
-
-
-async def test_a_machine_whose_workspace_is_gone_is_collected(world: World, looks: Looks) -> None:
-    world.uid = await world.apply_workspace()
-    async with world.provisioner(collect_seconds=0.3, grace_seconds=1.0, settle_seconds=0.5):
-        await world.bus.publish(world.demand(1))
-        await world.until_report(ready)
-        await world.bus.js.purge_stream(Stream.DEMANDS)  # nobody will say 0
-        await looks.more(10)  # three seconds' worth
-        assert len(await world.nodes()) == 1, "a lost demand alone is no reason"
-        await world.delete_workspace()
-        await until(lambda: _none(world.nodes()))
-
-
-async def test_a_demand_without_a_workspace_does_not_bring_a_collected_machine_back(world: World) -> None:
-    async with world.provisioner(collect_seconds=0.3, grace_seconds=0.5, settle_seconds=0.5):
-        await world.bus.publish(world.demand(1))
-        await until(world.nodes)
-        await until(lambda: _none(world.nodes()))
-        assert await world.bus.newest(Demand, world.demand(1).subject) is None
-
-
-async def test_nothing_is_collected_in_the_time_after_the_start(world: World, looks: Looks) -> None:
-    async with world.provisioner(collect_seconds=0.2, grace_seconds=0.0, settle_seconds=60.0):
-        await world.bus.publish(world.demand(1))
-        await world.until_report(ready)
-        await looks.more(8)
-        assert len(await world.nodes()) == 1
-
-
 async def test_pods_on_a_fake_machine_go_through_their_life(world: World) -> None:
     async with world.provisioner():
         await world.bus.publish(world.demand(1))
@@ -241,11 +184,11 @@ async def test_pods_on_a_fake_machine_go_through_their_life(world: World) -> Non
 
 async def test_readiness_says_what_is_wrong(world: World) -> None:
     async with world.provisioner() as service:
-        await until(lambda: _none(service.health.problems()))
+        await until(lambda: none(service.health.problems()))
         await world.nats.kill()
         assert "bus" in await service.health.problems()
         await world.nats.start()
-        await until(lambda: _none(service.health.problems()))
+        await until(lambda: none(service.health.problems()))
 
 
 async def test_the_process_itself_survives_kill_9(world: World) -> None:
@@ -302,10 +245,6 @@ async def _job_done(world: World) -> bool:
 
 async def _gone(world: World, name: str) -> bool:
     return await world.pod(name) is None
-
-
-async def _none(look: Awaitable[object]) -> bool:
-    return not await look
 
 
 async def _true(value: bool) -> bool:
