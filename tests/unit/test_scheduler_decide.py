@@ -12,18 +12,9 @@ from services.contracts.conditions import Reason
 from services.contracts.messages import WorkspaceState
 from services.contracts.model_source import ModelSource
 from services.contracts.offers import Offer, Offers
-from services.contracts.plan import Plan
-from services.contracts.workspace import (
-    Inference,
-    LabelSelector,
-    Resource,
-    WorkspaceSpec,
-    share_label,
-)
-from services.scheduler.decide import Decision, decide, stands
+from services.contracts.workspace import Inference, LabelSelector, Resource, WorkspaceSpec
+from services.scheduler.decide import decide
 from services.scheduler.demands import demands_for
-from services.scheduler.facts import ModelFacts
-from services.scheduler.refusal import Refusal
 from tests.unit.planning import (
     A10,
     A100,
@@ -222,48 +213,6 @@ def test_the_order_of_offers_does_not_matter(offers: list[Offers], sizes: list[O
     assert planned(workspace(), shuffled) == planned(workspace(), (CLOUD, FAKE, LAPTOP))
 
 
-SHARED = gpu("rack-a100-x8", 79, None, gpus=8, shared=True, free_gpus=8, available=1)
-RACK = Offers(provider="byo", offers=(SHARED,), published_at=NOW)
-
-
-def test_on_a_node_that_can_be_shared_it_takes_the_gpus_it_needs() -> None:
-    plan = planned(workspace(), (RACK,))
-    assert (plan.pod.gpus, plan.shares_node, plan.taints) == (1, True, ())
-    assert plan.engine is not None
-    assert plan.engine.data_parallel == 1
-    assert "It takes 1 of the node's 8 GPUs; others may use the rest." in plan.why
-    (demand,) = demands_for(workspace(), plan)
-    assert demand.gpus == 1
-    assert demand.labels == plan.node_labels == {"apps": "x", share_label("u1"): "w"}
-
-
-def test_a_larger_model_takes_more_of_them_and_no_more_than_are_free() -> None:
-    assert planned(workspace("llama-3.3-70b-instruct"), (RACK,)).pod.gpus == 2
-    full = RACK.model_copy(update={"offers": (SHARED.model_copy(update={"free_gpus": 1, "available": 0}),)})
-    assert planned(workspace(), (full,)).pod.gpus == 1
-    decision = decided(workspace("llama-3.3-70b-instruct"), (full,))
-    assert decision.plan is None
-    assert decision.condition.reason == Reason.MODEL_DOES_NOT_FIT
-
-
-def test_who_asks_for_the_whole_node_gets_all_its_gpus_and_no_neighbour() -> None:
-    asked = workspace(annotations={"kaito.sh/whole-node": "true"})
-    plan = planned(asked, (RACK,))
-    assert (plan.pod.gpus, plan.shares_node) == (8, False)
-    assert plan.engine is not None
-    assert plan.engine.data_parallel == 8
-    assert demands_for(asked, plan)[0].gpus is None
-    started = RACK.model_copy(update={"offers": (SHARED.model_copy(update={"available": 0}),)})
-    assert "Quota or capacity: none can be had now" in decided(asked, (started,)).condition.message
-
-
-def test_a_bought_node_has_one_owner_so_replicas_use_all_its_gpus() -> None:
-    bought = CLOUD.model_copy(update={"offers": (gpu("x4", 79, 14.0, gpus=4),)})
-    plan = planned(workspace(), (bought,))
-    assert (plan.pod.gpus, plan.shares_node) == (4, False)
-    assert "The node is paid for whole, so 4 replicas share its 4 GPUs." in plan.why
-
-
 def test_a_number_of_nodes_beyond_reason_is_refused() -> None:
     own_pod = Inference(template={"spec": {"containers": [{"name": "c", "image": "i"}]}})
     resource = Resource(count=10**12, label_selector=LabelSelector(match_labels={"apps": "x"}))
@@ -272,36 +221,3 @@ def test_a_number_of_nodes_beyond_reason_is_refused() -> None:
     assert decision.plan is None
     assert decision.condition.reason == Reason.INVALID_SPEC
     assert "at most 64 nodes" in decision.condition.message
-
-
-SMALL = ModelFacts(
-    id="acme/small-1b", revision="a" * 40, license="mit", weights_gib=2.3, disk_gib=83, context=4096,
-    architecture="LlamaForCausalLM", layers=16, heads=32, kv_heads=8, head_dim=64,
-)  # fmt: skip
-PENDING = Refusal(reason=Reason.MODEL_FACTS_PENDING, message="It is being read.", waits=True, again=0.5)
-
-
-class TestModelsOfTheHub:
-    """A model that is not in the catalogue."""
-
-    def hub(self, found: ModelFacts | Refusal, previous: Plan | None = None, **more: object) -> Decision:
-        state = workspace("acme/small-1b", **more)  # type: ignore[arg-type]  # handed through as they are
-        return decide(state, previous, (CLOUD,), CATALOGUE, KNOWN, (), NOW, found)
-
-    def test_one_is_planned_at_its_commit(self) -> None:
-        plan = self.hub(SMALL).plan
-        assert plan is not None
-        assert plan.model is not None
-        assert (plan.model.id, plan.model.revision, plan.instance_type) == ("acme/small-1b", "a" * 40, "A10")
-
-    def test_one_that_is_being_read_is_looked_at_again_soon(self) -> None:
-        decision = self.hub(PENDING)
-        assert (decision.plan, decision.condition.reason, decision.again) == (None, Reason.MODEL_FACTS_PENDING, 0.5)
-
-    def test_a_plan_that_stands_needs_no_facts(self) -> None:
-        plan = self.hub(SMALL).plan
-        assert stands(workspace("acme/small-1b"), plan, ())
-        assert self.hub(PENDING, plan).plan == plan
-
-    def test_without_a_hub_it_is_unknown(self) -> None:
-        assert decided(workspace("acme/small-1b")).condition.reason == Reason.UNKNOWN_PRESET
