@@ -2,19 +2,14 @@
 
 import json
 import signal
-import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from openai import APIStatusError, OpenAI, RateLimitError, Stream
 from openai.types import Completion
 from openai.types.chat import ChatCompletionUserMessageParam
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from deploy.local.engine import EngineEnv
 from tests.engine.conftest import (
@@ -30,6 +25,15 @@ from tests.engine.conftest import (
     Server,
     health,
     started,
+)
+from tests.engine.waits import (
+    benchmark,
+    descendants,
+    until_benchmark,
+    until_ending,
+    until_told,
+    wait_for_spans,
+    wait_until_gone,
 )
 
 pytestmark = pytest.mark.timeout(900)
@@ -221,27 +225,6 @@ def long_stream(client: OpenAI, tokens: int) -> Stream[Completion]:
     return stream
 
 
-def benchmark(server: Server) -> dict[str, object]:
-    with urllib.request.urlopen(f"{server.url}/kaitobus/benchmark", timeout=10) as reply:
-        found: dict[str, object] = json.load(reply)
-    return found
-
-
-def until_told(server: Server, words: str) -> None:
-    deadline = time.monotonic() + 30
-    while words not in server.log.read_text():
-        assert time.monotonic() < deadline, words
-        time.sleep(0.1)
-
-
-def until_benchmark(server: Server, *states: str) -> dict[str, object]:
-    deadline = time.monotonic() + 90
-    while (found := benchmark(server))["state"] not in states:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.1)
-    return found
-
-
 def test_nobody_is_measured_who_does_not_want_it(server: Server) -> None:
     found = benchmark(server)
     assert (found["state"], found["result"]) == ("off", None)
@@ -301,42 +284,3 @@ def test_the_same_server_started_again_knows_what_it_has_measured(
         found = until_benchmark(again, "done")
         assert found["result"] == json.loads(before.read_text())
         assert "is known" in again.log.read_text()
-
-
-def until_ending(server: Server) -> None:
-    deadline = time.monotonic() + 5
-    while (found := health(server.url))[0] != 503 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert found[0] == 503
-    assert "ending" in found[1]
-
-
-def wait_for_spans(otlp: OtlpSink) -> list[Span]:
-    deadline = time.monotonic() + 15
-    while not otlp.bodies and time.monotonic() < deadline:
-        time.sleep(0.1)
-    requests = [ExportTraceServiceRequest.FromString(body) for body in otlp.bodies]
-    scopes = [scope for request in requests for resource in request.resource_spans for scope in resource.scope_spans]
-    return [span for scope in scopes for span in scope.spans]
-
-
-def descendants(pid: int) -> list[int]:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    children = [int(line) for line in listed.stdout.split()]
-    return children + [grandchild for child in children for grandchild in descendants(child)]
-
-
-def wait_until_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 20
-    while (alive := [pid for pid in pids if is_alive(pid)]) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert alive == []
-
-
-def is_alive(pid: int) -> bool:
-    """A zombie has ended; only its parent has not looked yet."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rsplit(")", 1)[1].split()[0] != "Z"
