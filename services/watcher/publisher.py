@@ -1,7 +1,7 @@
 """Turns what the API server says about Workspaces into messages. Run by one process at a time.
 
-Two at once would be harmless: each publishes only on top of the message that it has seen, and the same state
-only once.
+Two at once would be harmless: each publishes only on top of the message that it has seen, the same state only
+once, and over what may be newer only what the API server says at that moment.
 """
 
 from __future__ import annotations
@@ -159,8 +159,17 @@ class Publisher:
         if not await self._bus.publish_first(state):
             last = await self._bus.last(WorkspaceState, state.subject)
             if last.message is None or _wanted(last.message) != digest:
+                if last.message is not None and _may_be_newer(last.message, state):
+                    await self._read_again(workspace)
                 await self._bus.publish(state, expect=last.sequence)
         self._published[workspace.metadata.key] = digest
+
+    async def _read_again(self, workspace: Workspace) -> None:
+        """Raise `Outdated` unless the API server still says so: we may have lost the Lease amid a look."""
+        meta = workspace.metadata
+        obj = await self._kube.get(ObjectRef(WORKSPACES, meta.name, meta.namespace))
+        if obj is None or _told(read(obj)) != _told(workspace):
+            raise Outdated(f"workspace {meta.namespace}/{meta.name} has changed")
 
     async def _gone(self, key: Key) -> float:
         """A workspace is not there any more. If it went by force, its finalizer removed, let go all the same."""
@@ -186,6 +195,20 @@ class Publisher:
 def _wanted(state: WorkspaceState) -> str:
     """A digest of the state without its version: writing the status changes that, and nothing that is wanted."""
     return state.model_copy(update={"resource_version": ""}).digest()
+
+
+def _may_be_newer(last: WorkspaceState, state: WorkspaceState) -> bool:
+    """Whether the last message may be of a later state of the object, or of a later object of that name."""
+    versions = (last.resource_version, state.resource_version)
+    if (last.deleting and not state.deleting) or not all(version.isdecimal() for version in versions):
+        return True
+    return int(versions[0]) > int(versions[1])  # a number that grows, for all objects of a cluster
+
+
+def _told(workspace: Workspace) -> tuple[object, ...]:
+    """What a message tells of the object, its spec by the generation."""
+    meta = workspace.metadata
+    return (meta.uid, meta.generation, meta.deleting, meta.annotations, workspace.status.plan)
 
 
 def _tells_a_problem(status: WorkspaceStatus) -> bool:
