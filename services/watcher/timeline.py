@@ -8,7 +8,7 @@ from datetime import datetime
 from services.contracts.conditions import ConditionType
 from services.contracts.messages import Phase
 from services.contracts.status import WorkspaceStatus
-from services.watcher.workspace import Workspace
+from services.watcher.workspace import Metadata
 
 
 def finished_phases(old: Sequence[Phase], new: Sequence[Phase]) -> list[Phase]:
@@ -17,16 +17,19 @@ def finished_phases(old: Sequence[Phase], new: Sequence[Phase]) -> list[Phase]:
     return [phase for phase in new if phase.finished_at and phase.name not in before]
 
 
-def ready_span(workspace: Workspace, status: WorkspaceStatus) -> tuple[datetime, datetime] | None:
-    """From the apply to the first token, at the moment at which the workspace gets ready for its generation."""
-    now = status.condition(ConditionType.WORKSPACE_READY)
-    if now is None or not now.is_true or workspace.status.is_true(ConditionType.WORKSPACE_READY):
+def ready_span(
+    old: WorkspaceStatus, new: WorkspaceStatus, meta: Metadata, now: datetime
+) -> tuple[datetime, datetime] | None:
+    """From the apply to the first token, at the moment at which the workspace is ready as of its generation.
+
+    It may have been ready as of an earlier one all the time. `meta` is best what the API server answers to a write: a
+    watch does not show who wrote when.
+    """
+    if not _is_ready(new, meta.generation) or _is_ready(old, meta.generation):
         return None
-    return _applied(workspace, status), now.last_transition_time
+    return (meta.creation_timestamp if meta.generation == 1 else meta.changed_at), now
 
 
-def _applied(workspace: Workspace, status: WorkspaceStatus) -> datetime:
-    """When this generation began: the object's creation for the first, its first phase for a later one."""
-    if workspace.metadata.generation == 1 or not status.phases:
-        return workspace.metadata.creation_timestamp
-    return status.phases[0].started_at
+def _is_ready(status: WorkspaceStatus, generation: int) -> bool:
+    ready = status.condition(ConditionType.WORKSPACE_READY)
+    return ready is not None and ready.is_true and ready.observed_generation >= generation

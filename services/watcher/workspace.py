@@ -15,6 +15,13 @@ from services.contracts.status import WorkspaceStatus
 from services.contracts.workspace import FINALIZER, WorkspaceSpec
 
 
+class Manager(Contract):
+    """Who wrote fields of an object, and when last; of a subresource, or of the object itself."""
+
+    time: datetime | None = None
+    subresource: str = ""
+
+
 class Metadata(Contract):
     """What is needed of an object's metadata."""
 
@@ -27,6 +34,13 @@ class Metadata(Contract):
     deletion_timestamp: datetime | None = None
     finalizers: tuple[str, ...] = ()
     annotations: dict[str, str] = Field(default_factory=dict)
+    managed_fields: tuple[Manager, ...] = ()
+
+    @property
+    def changed_at(self) -> datetime:
+        """When somebody last wrote the object apart from its status; its creation where it does not tell."""
+        times = (m.time for m in self.managed_fields if m.time and not m.subresource)
+        return max(times, default=self.creation_timestamp)
 
     @property
     def deleting(self) -> bool:

@@ -135,12 +135,12 @@ class Writer:
             written = await self._patch_status(workspace, status)
             if written is None:
                 return
-            await self._announce(workspace, status)
+            await self._announce(workspace.status, written, status)
             workspace = written
         if goes:
             await self.let_go(workspace, seen)
         if last:
-            await self._announce(workspace, status)
+            await self._announce(workspace.status, workspace, status)
 
     async def _patch_status(self, workspace: Workspace, status: WorkspaceStatus) -> Workspace | None:
         """Write the status, if the workspace is as it was read. Returns it as it is then; None if it is gone."""
@@ -161,14 +161,14 @@ class Writer:
             log.info("workspace is gone", extra={"workspace": f"{meta.namespace}/{meta.name}"})
             return None
 
-    async def _announce(self, workspace: Workspace, status: WorkspaceStatus) -> None:
+    async def _announce(self, old: WorkspaceStatus, workspace: Workspace, status: WorkspaceStatus) -> None:
         """Tell what has just changed: as events on the object, and as spans of what is over."""
-        for condition in worth_telling(workspace.status, status):
+        for condition in worth_telling(old, status):
             await self._event(workspace, condition)
         identity = workspace.identity
-        for phase in finished_phases(workspace.status.phases, status.phases):
+        for phase in finished_phases(old.phases, status.phases):
             self._telemetry.record(phase.name, identity, phase.started_at, phase.finished_at or phase.started_at)
-        if span := ready_span(workspace, status):
+        if span := ready_span(old, status, workspace.metadata, datetime.now(UTC)):
             self._telemetry.record("workspace", identity, *span, root=True)
 
     async def _event(self, workspace: Workspace, condition: StatusCondition) -> None:
