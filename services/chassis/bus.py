@@ -12,6 +12,8 @@ from typing import Final, Generic, TypeVar
 from faststream import AckPolicy
 from faststream.nats import JStream, PullSub
 from faststream.nats.message import NatsMessage
+from faststream.nats.subscriber.usecases import LogicSubscriber
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import PubAck, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
@@ -20,6 +22,7 @@ from pydantic import ValidationError
 
 from services.chassis.bus_connection import TIMEOUT, Connection
 from services.chassis.metrics import Metrics
+from services.chassis.pulls import FETCH_SECONDS, Pulls
 from services.chassis.settings import Settings
 from services.chassis.settle import Again, Outdated, UnreadableObject, readable
 from services.chassis.telemetry import Telemetry
@@ -30,7 +33,6 @@ from services.contracts.subjects import OFFERS_BUCKET, Stream
 
 log = logging.getLogger(__name__)
 
-FETCH_SECONDS: Final = 5.0
 REMEMBERED: Final = 50_000
 """Subjects that a process keeps in mind as used."""
 WRONG_LAST_SEQUENCE: Final = 10071
@@ -53,6 +55,13 @@ class Subscription:
 
     stream: Stream
     durable: str
+    subscriber: LogicSubscriber[Msg]
+    pulls: Pulls
+
+    def problem(self, reconnects: int) -> str | None:
+        """What keeps this process from getting messages; `reconnects` is the connection's."""
+        found = self.subscriber.subscription
+        return self.pulls.problem(found if isinstance(found, JetStreamContext.PullSubscription) else None, reconnects)
 
 
 @dataclass(frozen=True)
@@ -240,9 +249,12 @@ class Bus(Connection):
             decoder=_undecoded,
         )
 
+        pulls = Pulls(workers)
+
         async def consume(message: NatsMessage) -> Again | None:
             body = kind.model_validate_json(message.body)
-            with self._telemetry.span(f"process {kind.__name__}", body, message.headers, SpanKind.CONSUMER):
+            span = self._telemetry.span(f"process {kind.__name__}", body, message.headers, SpanKind.CONSUMER)
+            with pulls.at_work(), span:
                 try:
                     return await handler(body)
                 except ValidationError as error:
@@ -250,7 +262,7 @@ class Bus(Connection):
                     raise UnreadableObject(readable(error)) from error
 
         subscriber(consume)
-        self.subscriptions.append(Subscription(stream, durable))
+        self.subscriptions.append(Subscription(stream, durable, subscriber, pulls))
 
 
 async def _undecoded(message: NatsMessage) -> NatsMessage:

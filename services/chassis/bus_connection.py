@@ -99,6 +99,11 @@ class Connection:
         except nats.errors.ConnectionClosedError:
             return False
 
+    @property
+    def reconnects(self) -> int:
+        """How often the connection was lost and made anew."""
+        return int(self.client.stats["reconnects"])
+
 
 def _address(url: str) -> str:
     """The server's address without the user and password that a URL may carry."""

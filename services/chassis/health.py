@@ -54,20 +54,20 @@ async def _run(check: Check) -> str | None:
 
 
 def bus_check(bus: Bus) -> Check:
-    """That NATS answers, and that each of our consumers exists and is pulled from."""
+    """That NATS answers, and that each of our consumers exists and is pulled from by this very process."""
 
     async def check() -> str | None:
         if not bus.connected:
             return "NATS is not connected"
         for subscription in bus.subscriptions:
             try:
-                info = await bus.js.consumer_info(subscription.stream, subscription.durable)
+                await bus.js.consumer_info(subscription.stream, subscription.durable)
             except NotFoundError:
                 return f"consumer {subscription.durable} does not exist"
             except (NatsError, TimeoutError) as error:
                 return f"NATS does not answer: {error!r}"
-            if not info.num_waiting and not info.num_ack_pending:
-                return f"nobody pulls from consumer {subscription.durable}"
+            if problem := subscription.problem(bus.reconnects):
+                return f"consumer {subscription.durable}: {problem}"
         return None
 
     return check
