@@ -187,7 +187,10 @@ class Writer:
         await self._forget(workspace.identity, workspace.status.plan or (seen.plan.plan if seen.plan else None))
 
     async def _forget(self, message: Message, plan: Plan | None) -> None:
-        """Drop what the bus keeps of a workspace that is no more; a namesake's messages stay."""
+        """Drop what the bus keeps of a workspace that is no more; a namesake's messages stay.
+
+        The word that asks for it goes last: who is killed amid this has not acknowledged it, so it comes again.
+        """
         where = (message.namespace, message.name)
         if plan is None:
             last = await self._bus.newest(PlanState, subjects.plan(*where))
@@ -196,10 +199,10 @@ class Writer:
         for provider in providers:
             await self._bus.forget(Demand, subjects.demand(provider, *where), message.uid)
             await self._bus.forget(Report, subjects.report(ServiceName.PROVISIONER, *where, provider), message.uid)
-        for service in (ServiceName.DEPLOYER, ServiceName.SCHEDULER):
-            await self._bus.forget(Report, subjects.report(service, *where), message.uid)
+        await self._bus.forget(Report, subjects.report(ServiceName.DEPLOYER, *where), message.uid)
         await self._bus.forget(PlanState, subjects.plan(*where), message.uid)
         await self._bus.forget(WorkspaceState, subjects.workspace(*where), message.uid)
+        await self._bus.forget(Report, subjects.report(ServiceName.SCHEDULER, *where), message.uid)
 
 
 def _released(workspace: Workspace, seen: Seen) -> bool:
