@@ -7,9 +7,11 @@ Linux only: it reads /proc.
 
 import asyncio
 import os
+import shutil
 import signal
 import ssl
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 _POLL_S = 0.05
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LAST_LINES = 15
+_SHELL = "/bin/sh"
+_WAIT = 'read -r _ && exec "$@" </dev/null'
 
 
 class ProcessError(Exception):
@@ -71,22 +75,40 @@ def spawn(spec: ProcessSpec, run_folder: Path) -> RunningProcess:
     """
     run_folder.mkdir(parents=True, exist_ok=True)
     spec.log_path.parent.mkdir(parents=True, exist_ok=True)
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | spec.env
+    if shutil.which(spec.argv[0], path=environment.get("PATH")) is None:
+        text = "No such file, or it may not be executed"
+        raise ProcessError(f"{spec.name} cannot be started: {spec.argv[0]}: {text}")
+    told, tell = os.pipe()
+    try:
+        pid = _spawn_waiting(spec, environment, told)
+        stat = _stat(pid)
+        process = RunningProcess(
+            name=spec.name, pid=pid, start_time=stat.start_time if stat else 0, boot_id=_boot_id(), argv=spec.argv
+        )
+        _record(process, run_folder)
+        os.write(tell, b"\n")
+    finally:
+        os.close(told)
+        os.close(tell)
+    return process
+
+
+def _spawn_waiting(spec: ProcessSpec, environment: Mapping[str, str], told: int) -> int:
+    """Start a shell that becomes the program once it is told a line, and ends where nobody can tell it any more.
+
+    So whoever starts it may be killed before the process is recorded: nothing runs then that nobody knows of.
+    """
     actions = (
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, told, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(spec.log_path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     )
+    argv = (_SHELL, "-c", _WAIT, _SHELL, *spec.argv)
     try:
-        pid = os.posix_spawnp(spec.argv[0], spec.argv, inherited | spec.env, file_actions=actions, setsid=True)
+        return os.posix_spawn(_SHELL, argv, environment, file_actions=actions, setsid=True)
     except OSError as error:
-        raise ProcessError(f"{spec.name} cannot be started: {spec.argv[0]}: {error.strerror}") from error
-    stat = _stat(pid)
-    process = RunningProcess(
-        name=spec.name, pid=pid, start_time=stat.start_time if stat else 0, boot_id=_boot_id(), argv=spec.argv
-    )
-    _record(process, run_folder)
-    return process
+        raise ProcessError(f"{spec.name} cannot be started: {spec.log_path}: {error.strerror}") from error
 
 
 def recorded(name: str, run_folder: Path) -> RunningProcess | None:
