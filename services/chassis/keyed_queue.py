@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from services.chassis.cancellation import raise_if_cancelled
+from services.chassis.logs import errand
 
 K = TypeVar("K", bound=Hashable)
 
@@ -51,7 +52,8 @@ class KeyedQueue(Generic[K]):
             raise_if_cancelled()
             key = await self._take()
             try:
-                again = await look(key)
+                with errand():
+                    again = await look(key)
             except asyncio.CancelledError:
                 self.add(key)  # whoever works next finishes it
                 raise

@@ -25,6 +25,7 @@ from services.chassis.kube import (
     ObjectRef,
     dig_str,
 )
+from services.chassis.logs import about
 from services.chassis.lull import Lull
 from services.chassis.settle import Again
 from services.contracts import subjects
@@ -135,6 +136,7 @@ class Deployer:
         state = await self._bus.newest(PlanState, subjects.plan(namespace, name))
         if state is None:
             return None
+        about(state)
         if state.retired:
             return None if last.message == released(state) else await self._retire(state, last)
         if mend or await self._is_due(state):

@@ -17,6 +17,7 @@ from services.chassis.cancellation import raise_if_cancelled
 from services.chassis.key_locks import KeyLocks
 from services.chassis.keyed_queue import KeyedQueue
 from services.chassis.kube import KubeError
+from services.chassis.logs import about
 from services.chassis.settle import Again, Outdated, jittered
 from services.contracts.errors import ProviderError
 from services.contracts.messages import Demand, Report
@@ -100,6 +101,7 @@ class Loop:
             if newest is None or wanted not in (None, newest):
                 self._rest(workspace)
                 return None  # a newer one is there, and comes by itself
+            about(newest)
             last = await self._bus.last(Report, _subject(newest))
             if _is_overtaken(newest, last.message):
                 log.warning("a demand came late, behind a newer one", extra={"workspace": workspace})

@@ -28,6 +28,7 @@ from services.chassis.kube import (
     ObjectRef,
     Synced,
 )
+from services.chassis.logs import about
 from services.chassis.settle import Outdated
 from services.contracts import subjects
 from services.contracts.conditions import ConditionType, Reason
@@ -114,6 +115,7 @@ class Publisher:
 
     async def _observe(self, workspace: Workspace) -> float:
         """Publish a workspace, or say what is wrong with it."""
+        about(workspace.identity)
         meta = workspace.metadata
         if meta.deleting:
             return await self._take_down(workspace)
@@ -177,6 +179,7 @@ class Publisher:
         last = await self._bus.last(WorkspaceState, subjects.workspace(*key))
         if last.message is None:
             return 0
+        about(last.message)
         if not last.message.deleting:
             await self._bus.publish(last.message.model_copy(update={"deleting": True}), expect=last.sequence)
         elif report := await self._bus.newest(Report, subjects.report(ServiceName.SCHEDULER, *key)):
