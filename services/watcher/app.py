@@ -18,6 +18,7 @@ from services.chassis.coalesce import Coalesce
 from services.chassis.health import Check
 from services.chassis.kube import WORKSPACES, EventRecorder, KubeClient, Lease, ListWatch, Terms
 from services.chassis.lull import Lull
+from services.chassis.newcomers import Newcomers
 from services.chassis.service import Service, run
 from services.chassis.settings import Settings, from_environment
 from services.chassis.topology import Topology
@@ -109,16 +110,21 @@ class Leader:
                 group.create_task(self._own_topology())
 
     async def _own_topology(self) -> None:
-        """Make and mend streams and consumers; when a stream had to be made, publish everything again."""
+        """Make and mend streams and consumers, for who offers for the first time at once."""
         await self._service.connected.wait()
-        while True:
-            try:
-                topology = Topology(self._service.bus.js, self._service.metrics, self._settings.nats_replicas)
-                if await topology.ensure():
-                    self._publisher.publish_all_again()
-            except (JetStreamError, nats.errors.Error, TimeoutError, OSError) as error:
-                log.warning("the bus cannot be looked after now: %s", str(error) or repr(error))
-            await asyncio.sleep(TOPOLOGY_EVERY)
+        async with Newcomers.heard(self._service.bus.client) as newcomers:
+            while True:
+                await self._mend_topology()
+                await newcomers.wait(TOPOLOGY_EVERY)
+
+    async def _mend_topology(self) -> None:
+        """When a stream had to be made, publish everything again."""
+        try:
+            topology = Topology(self._service.bus.js, self._service.metrics, self._settings.nats_replicas)
+            if await topology.ensure():
+                self._publisher.publish_all_again()
+        except (JetStreamError, nats.errors.Error, TimeoutError, OSError) as error:
+            log.warning("the bus cannot be looked after now: %s", str(error) or repr(error))
 
 
 def watch_check(service: Service, leader: Leader, watch: ListWatch, kube: KubeClient) -> Check:
