@@ -11,7 +11,8 @@ from services.chassis.kube import JsonObject
 from services.contracts.conditions import ConditionStatus, ConditionType, Reason
 from services.contracts.plan import Workload
 from services.contracts.workspace import LabelSelector
-from services.watcher.validate import find_problem, fixed_part, plain_labels, workload
+from services.watcher.checks.labels import plain_labels
+from services.watcher.validate import find_problem, fixed_part, workload
 from services.watcher.workspace import Workspace, read
 from tests.unit.samples import INFERENCE, RESOURCE, TUNING, manifest, workspace
 

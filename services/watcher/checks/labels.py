@@ -1,0 +1,44 @@
+"""The label selector: labels that nodes get, so it must be a plain map of such. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from services.contracts.workspace import LabelSelector, LabelSelectorOperator
+
+RESERVED = "kaito.sh/"
+_LABEL_VALUE = re.compile(r"(?=.{0,63}$)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+
+
+def plain_labels(selector: LabelSelector) -> dict[str, str] | None:
+    """The selector as a plain map of labels, without keys of our own; None where it is more than that."""
+    labels = dict(selector.match_labels or {})
+    for expression in selector.match_expressions or ():
+        values = expression.values or ()
+        if expression.operator is not LabelSelectorOperator.IN or len(values) != 1:
+            return None
+        if labels.setdefault(expression.key, values[0]) != values[0]:
+            return None  # no node carries two values of one label
+    return {key: value for key, value in labels.items() if not key.startswith(RESERVED)}
+
+
+def invalid_labels(selector: LabelSelector) -> Iterator[str]:
+    """What of the selector cannot be on a node."""
+    labels = plain_labels(selector)
+    if labels is None:
+        yield (
+            "resource.labelSelector must be a plain map of labels: use matchLabels, or matchExpressions with "
+            "operator In and exactly one value, and one value for each label."
+        )
+    elif not labels:
+        yield (
+            "resource.labelSelector needs at least one label of your own, such as matchLabels: {apps: my-model}; "
+            f"labels under {RESERVED} do not count."
+        )
+    for key, value in (labels or {}).items():
+        if not _LABEL_VALUE.fullmatch(value):
+            yield (
+                f"resource.labelSelector: {value!r} cannot be the value of the label {key} on a node: use at most 63 "
+                "letters, digits, dashes, underscores and dots, with a letter or digit at both ends."
+            )
