@@ -214,6 +214,6 @@ class WorkspaceSpec(Contract):
 
     @property
     def config(self) -> str | None:
-        """The name of the ConfigMap with settings, if one is named."""
+        """The name of the ConfigMap with settings, if one is named. As in KAITO an empty text names none."""
         part = self.inference or self.tuning
-        return part.config if part else None
+        return (part.config or None) if part else None

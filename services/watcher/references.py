@@ -6,18 +6,16 @@ With what `validate` finds in the Workspace itself that is all that can be wrong
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from services.chassis.kube import CONFIGMAPS, SECRETS, KubeClient, ObjectRef, dig_dict
 from services.contracts.conditions import Reason
 from services.contracts.serving import ANNOTATION_API_KEY_SECRET, serving_of
-from services.contracts.workspace import CONFIG_KEY_INFERENCE, CONFIG_KEY_TUNING, Tuning, WorkspaceSpec
+from services.contracts.workspace import CONFIG_KEY_INFERENCE, CONFIG_KEY_TUNING, WorkspaceSpec
+from services.watcher.checks.names import is_object_name, named_secrets
 from services.watcher.validate import Problem, find_problem
 from services.watcher.workspace import Workspace
-
-_SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 class Referenced(NamedTuple):
@@ -77,32 +75,12 @@ async def _missing(kube: KubeClient, namespace: str, name: str, use: str) -> Pro
 
 
 def secret_names(spec: WorkspaceSpec, annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Each secret that is needed to start, with the field or annotation that names it."""
-    preset = spec.preset
-    if preset and preset.preset_options and preset.preset_options.model_access_secret:
-        yield preset.preset_options.model_access_secret, "presetOptions.modelAccessSecret"
-    for name in (preset.preset_options.image_pull_secrets or ()) if preset and preset.preset_options else ():
-        yield name, "presetOptions.imagePullSecrets"
-    for index, adapter in enumerate(spec.inference.adapters or () if spec.inference else ()):
-        for name in (adapter.source.image_pull_secrets or ()) if adapter.source else ():
-            yield name, f"inference.adapters[{index}].source.imagePullSecrets"
-    if spec.tuning:
-        yield from _tuning_secrets(spec.tuning)
+    """Each secret that is needed to start, with the field or annotation that names it.
+
+    Only those that can exist: a placeholder in capitals, as manifests in documents have, does not keep a plan back.
+    """
+    for name, field in named_secrets(spec):
+        if is_object_name(name):
+            yield name, field
     if secret := serving_of(annotations).api_key_secret:
         yield secret, f"the annotation {ANNOTATION_API_KEY_SECRET}"
-
-
-def _tuning_secrets(tuning: Tuning) -> Iterator[tuple[str, str]]:
-    """Those that can exist: a placeholder in capitals, as manifests in documents have, does not keep a plan back. The
-    pod says then that it has no credentials.
-    """
-    for name, use in _named_for_tuning(tuning):
-        if _SECRET_NAME.fullmatch(name):
-            yield name, use
-
-
-def _named_for_tuning(tuning: Tuning) -> Iterator[tuple[str, str]]:
-    for name in tuning.input.image_pull_secrets or ():
-        yield name, "tuning.input.imagePullSecrets"
-    if tuning.output.image and tuning.output.image_push_secret:
-        yield tuning.output.image_push_secret, "tuning.output.imagePushSecret"

@@ -15,7 +15,7 @@ from services.contracts.workspace import WorkspaceSpec
 from services.watcher.checks.annotations import invalid_annotations
 from services.watcher.checks.inference import invalid_inference
 from services.watcher.checks.labels import invalid_labels, plain_labels
-from services.watcher.checks.names import invalid_name
+from services.watcher.checks.names import invalid_name, invalid_references
 from services.watcher.checks.sources import invalid_model_source
 from services.watcher.checks.tuning import invalid_tuning
 from services.watcher.workspace import Workspace
@@ -67,6 +67,7 @@ def _invalid(spec: WorkspaceSpec, annotations: Mapping[str, str]) -> Iterator[st
         found = "neither" if spec.inference is None else "both"
         yield f"A Workspace has exactly one of inference and tuning; this one has {found}. Keep one of them."
     yield from invalid_labels(spec.resource.label_selector)
+    yield from invalid_references(spec)
     if spec.inference:
         yield from invalid_inference(spec.inference)
     if spec.tuning:

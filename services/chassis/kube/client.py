@@ -16,6 +16,7 @@ from services.chassis.kube.objects import (
     PODS,
     WELL_KNOWN,
     JsonObject,
+    NoSuchName,
     ObjectRef,
     Resource,
     dig,
@@ -78,7 +79,7 @@ class KubeClient:
         """Read one object; None when there is none of that name, or no such resource."""
         try:
             return await self._call(Request("GET", ref.path, {}))
-        except NotFound:
+        except (NotFound, NoSuchName):
             return None
 
     async def list(

@@ -7,12 +7,17 @@ object that is read and written back must not lose a field that an older client 
 from __future__ import annotations
 
 from typing import NamedTuple
+from urllib.parse import quote
 
 JsonObject = dict[str, object]
 """A JSON object: what `json.loads` gives for `{...}`."""
 
 Key = tuple[str, str]
 """Namespace ("" for cluster-scoped objects) and name: unique among the objects of one resource."""
+
+
+class NoSuchName(ValueError):
+    """No object of Kubernetes can have that name: it would lead to another place of the API."""
 
 
 class Resource(NamedTuple):
@@ -35,15 +40,23 @@ class Resource(NamedTuple):
         Without `namespace` the collection spans all namespaces.
 
         Raises:
+            NoSuchName: nothing can be called so.
             ValueError: a name is given for a namespaced resource, but no namespace.
         """
-        if name and self.namespaced and not namespace:
+        if name is not None and self.namespaced and not namespace:
             raise ValueError(f"{self.kind} {name} lives in a namespace, and none was given")
         parts = [f"/apis/{self.group}" if self.group else "/api", self.version]
         if namespace and self.namespaced:
-            parts += ["namespaces", namespace]
-        parts += [part for part in (self.plural, name, subresource) if part]
+            parts += ["namespaces", _segment(namespace)]
+        parts += [self.plural, *([] if name is None else [_segment(name)]), *([subresource] if subresource else [])]
         return "/".join(parts)
+
+
+def _segment(name: str) -> str:
+    """A name as one segment of a path. Raises NoSuchName for what Kubernetes allows in none: there it means more."""
+    if name in ("", ".", "..") or "/" in name or "%" in name:
+        raise NoSuchName(f"{name[:100]!r} is no name")
+    return quote(name, safe="")
 
 
 class ObjectRef(NamedTuple):
