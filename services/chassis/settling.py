@@ -18,6 +18,7 @@ from faststream.nats import NatsBroker
 from faststream.nats.message import NatsMessage
 from nats.aio.msg import Msg
 
+from services.chassis.letter import fitted
 from services.chassis.metrics import Metrics
 from services.chassis.settle import Ack, DeadLetter, Nak, Settlement, readable, settle
 from services.chassis.topology import ACK_WAIT
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 Next = Callable[[StreamMessage[Msg]], Awaitable[object]]
 """The rest of FastStream's chain, the handler at its end."""
 
+ADDED: Final = 1024
+"""Bytes for the headers that FastStream and JetStream add to what is published."""
 REMEMBERED: Final = 10_000
 """How many subjects' failures in a row one process keeps in mind."""
 
@@ -122,20 +125,26 @@ class Settler:
             await message.reject()
 
     async def _bury(self, message: NatsMessage, letter: DeadLetter) -> None:
-        """Copy the message to the dead letter queue as it came, with what was wrong with it."""
+        """Copy the message to the dead letter queue as it came, or what fits of it, with what was wrong with it."""
         raw = message.raw_message
-        headers = {k: v for k, v in (raw.headers or {}).items() if not k.startswith("Nats-")}
-        headers |= {
-            "Kaito-Error": letter.error.replace("\n", " ")[:2000],
+        own = {k: v for k, v in (raw.headers or {}).items() if not k.startswith("Nats-")}
+        why = {
+            "Kaito-Error": " ".join(letter.error.split())[:2000],
             "Kaito-Error-Type": letter.error_type,
             "Kaito-Original-Subject": raw.subject,
             "Kaito-Delivered": str(raw.metadata.num_delivered),
         }
         log.error("message put aside", extra={"subject": raw.subject, "reason": letter.error})
         if self.broker is not None:
+            body, headers = fitted(raw.data, own, why, _largest(self.broker) - ADDED)
             await self.broker.publish(
-                raw.data, dead_letter(self._service, raw.subject), headers=headers, stream=Stream.DLQ, timeout=5
+                body, dead_letter(self._service, raw.subject), headers=headers, stream=Stream.DLQ, timeout=5
             )
+
+
+def _largest(broker: NatsBroker) -> int:
+    """Bytes that the server takes as one message."""
+    return int(broker.config.broker_config.connection_state.connection.max_payload)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ ERROR = "Kaito-Error"
 ERROR_TYPE = "Kaito-Error-Type"
 ORIGINAL_SUBJECT = "Kaito-Original-Subject"
 DELIVERED = "Kaito-Delivered"
+TRUNCATED = "Kaito-Truncated"
 
 _NOT_ITS_OWN = ("Kaito-", "Nats-")
 
@@ -31,6 +32,8 @@ class Letter(Contract):
 
     Published again, the same Nats-Msg-Id would be dropped as a repetition, and an expected sequence is of then.
     """
+    truncated: str = ""
+    """Where the body is only the beginning of the message's: how much of how much."""
     body: bytes
 
 
@@ -46,5 +49,6 @@ def read_letter(stored: Stored) -> Letter:
         error_type=stored.headers.get(ERROR_TYPE, ""),
         delivered=stored.headers.get(DELIVERED, ""),
         headers={name: value for name, value in stored.headers.items() if not name.startswith(_NOT_ITS_OWN)},
+        truncated=stored.headers.get(TRUNCATED, ""),
         body=stored.message.body,
     )

@@ -28,8 +28,13 @@ async def publish_again(js: JetStreamContext, letter: Letter) -> None:
     """Publish a dead letter on its own subject.
 
     Messages carry states and the newest wins, so one that has been followed by another is refused (CliError):
-    it would put an older state in the place of a newer one.
+    it would put an older state in the place of a newer one. So is one that is only a part of a message.
     """
+    if letter.truncated:
+        raise CliError(
+            f"{letter.sequence} is only a part of the message ({letter.truncated}): it was too long to be put aside "
+            f"whole. Drop it: kaitobus dlq drop {letter.sequence}"
+        )
     sequence = await _sequence_if_newest(js, letter)
     headers = letter.headers | {"Nats-Expected-Last-Subject-Sequence": str(sequence)}
     try:

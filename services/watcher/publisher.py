@@ -35,7 +35,8 @@ from services.contracts.conditions import ConditionType, Reason
 from services.contracts.messages import Report, WorkspaceState
 from services.contracts.status import WorkspaceStatus
 from services.contracts.subjects import ServiceName
-from services.contracts.workspace import FINALIZER, GROUP, LabelSelector, Resource, WorkspaceSpec
+from services.contracts.workspace import FINALIZER, LabelSelector, Resource, WorkspaceSpec
+from services.watcher.checks.size import fits
 from services.watcher.references import examine
 from services.watcher.workspace import Workspace, read
 from services.watcher.writer import Writer
@@ -61,7 +62,8 @@ _OWN_REASONS: Final = frozenset(
 _ALL: Final = ("", "")
 """Stands in the queue for a look at what has gone: no object has that name."""
 _UNREADABLE: Final = WorkspaceSpec(resource=Resource(label_selector=LabelSelector()))
-"""Stands for a spec that cannot be read in the message that such a workspace goes. Nobody plans by it then."""
+"""Stands for a spec that cannot be read, or is too long, in the message that such a workspace goes. Nobody plans by it
+then."""
 
 
 class Publisher:
@@ -231,10 +233,16 @@ def to_state(workspace: Workspace, configs: dict[str, str]) -> WorkspaceState:
         uid=meta.uid,
         generation=meta.generation,
         resource_version=meta.resource_version,
-        spec=workspace.spec or _UNREADABLE,
-        annotations={key: value for key, value in meta.annotations.items() if f"{GROUP}/" in key},
+        spec=_last_spec(workspace) if meta.deleting else workspace.spec or _UNREADABLE,
+        annotations=meta.ours,
         configs=configs,
         plan=workspace.status.plan,
         deleting=meta.deleting,
         created_at=meta.creation_timestamp.astimezone(UTC),
     )
+
+
+def _last_spec(workspace: Workspace) -> WorkspaceSpec:
+    """What of the spec goes into the message that the workspace goes: that must fit, or it would stay for ever."""
+    spec = workspace.spec
+    return spec if spec is not None and fits(spec, workspace.metadata.ours, {}) else _UNREADABLE

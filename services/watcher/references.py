@@ -14,6 +14,7 @@ from services.contracts.conditions import Reason
 from services.contracts.serving import ANNOTATION_API_KEY_SECRET, serving_of
 from services.contracts.workspace import CONFIG_KEY_INFERENCE, CONFIG_KEY_TUNING, WorkspaceSpec
 from services.watcher.checks.names import is_object_name, named_secrets
+from services.watcher.checks.size import fits, too_long_config, too_long_spec
 from services.watcher.validate import Problem, find_problem
 from services.watcher.workspace import Workspace
 
@@ -30,7 +31,17 @@ async def examine(kube: KubeClient, workspace: Workspace) -> Referenced:
     problem = find_problem(workspace)
     if problem is not None or workspace.spec is None:
         return Referenced({}, problem)
-    return await look_up(kube, workspace.metadata.namespace, workspace.spec, workspace.metadata.annotations)
+    meta, spec = workspace.metadata, workspace.spec
+    found = await look_up(kube, meta.namespace, spec, meta.annotations)
+    return found if found.problem else found._replace(problem=_too_long(spec, meta.ours, found.configs))
+
+
+def _too_long(spec: WorkspaceSpec, annotations: Mapping[str, str], configs: Mapping[str, str]) -> Problem | None:
+    if not fits(spec, annotations, {}):
+        return Problem(reason=Reason.INVALID_SPEC, message=too_long_spec(spec, annotations))
+    if not fits(spec, annotations, configs):
+        return Problem(reason=Reason.INVALID_CONFIG, message=too_long_config(spec, configs))
+    return None
 
 
 async def look_up(kube: KubeClient, namespace: str, spec: WorkspaceSpec, annotations: Mapping[str, str]) -> Referenced:

@@ -12,7 +12,7 @@ from services.contracts.base import Contract
 from services.contracts.conditions import ConditionType
 from services.contracts.messages import Message
 from services.contracts.status import WorkspaceStatus
-from services.contracts.workspace import FINALIZER, WorkspaceSpec
+from services.contracts.workspace import FINALIZER, GROUP, WorkspaceSpec
 
 
 class Manager(Contract):
@@ -51,6 +51,11 @@ class Metadata(Contract):
     def held(self) -> bool:
         """Whether our finalizer keeps it until all is taken down."""
         return FINALIZER in self.finalizers
+
+    @property
+    def ours(self) -> dict[str, str]:
+        """The annotations that travel: ours, and those of providers."""
+        return {key: value for key, value in self.annotations.items() if f"{GROUP}/" in key}
 
     @property
     def key(self) -> tuple[str, str]:

@@ -41,6 +41,8 @@ def show_letter(letter: Letter) -> None:
     console.print(Text.assemble((f"{letter.error_type}: {letter.error}", "red"), f"\n{figures}\n"))
     for name, value in sorted(letter.headers.items()):
         console.print(Text.assemble((f"{name}: ", "dim"), value))
+    if letter.truncated:
+        console.print(f"\nOnly a part of the message was kept: {letter.truncated}.", style="yellow")
     console.print("\n" + _pretty(letter.body), markup=False)
 
 
