@@ -66,7 +66,7 @@ def _invalid(spec: WorkspaceSpec, annotations: Mapping[str, str]) -> Iterator[st
     if (spec.inference is None) == (spec.tuning is None):
         found = "neither" if spec.inference is None else "both"
         yield f"A Workspace has exactly one of inference and tuning; this one has {found}. Keep one of them."
-    yield from invalid_labels(spec.resource.label_selector)
+    yield from invalid_labels(spec.resource.label_selector, annotations)
     yield from invalid_references(spec)
     if spec.inference:
         yield from invalid_inference(spec.inference)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from services.contracts.workspace import LabelSelector, LabelSelectorOperator
+from services.contracts.labels import is_label_key, tells_of_node
+from services.contracts.workspace import ANNOTATION_PROVIDER, LabelSelector, LabelSelectorOperator
 
 RESERVED = "kaito.sh/"
+EXISTING = "byo"
+"""The provider whose nodes exist already, and have labels of their own to be chosen by."""
 _LABEL_VALUE = re.compile(r"(?=.{0,63}$)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
 
@@ -23,7 +26,7 @@ def plain_labels(selector: LabelSelector) -> dict[str, str] | None:
     return {key: value for key, value in labels.items() if not key.startswith(RESERVED)}
 
 
-def invalid_labels(selector: LabelSelector) -> Iterator[str]:
+def invalid_labels(selector: LabelSelector, annotations: Mapping[str, str]) -> Iterator[str]:
     """What of the selector cannot be on a node."""
     labels = plain_labels(selector)
     if labels is None:
@@ -37,8 +40,24 @@ def invalid_labels(selector: LabelSelector) -> Iterator[str]:
             f"labels under {RESERVED} do not count."
         )
     for key, value in (labels or {}).items():
+        yield from _invalid_key(key, annotations.get(ANNOTATION_PROVIDER))
         if not _LABEL_VALUE.fullmatch(value):
             yield (
                 f"resource.labelSelector: {value!r} cannot be the value of the label {key} on a node: use at most 63 "
                 "letters, digits, dashes, underscores and dots, with a letter or digit at both ends."
             )
+
+
+def _invalid_key(key: str, provider: str | None) -> Iterator[str]:
+    if not is_label_key(key):
+        yield (
+            f"resource.labelSelector: {key[:100]!r} cannot be the key of a label: use at most 63 letters, digits, "
+            "dashes, underscores and dots, with a letter or digit at both ends, such as team. A domain in small "
+            "letters and a slash may stand before it, such as example.com/team."
+        )
+    elif tells_of_node(key) and provider != EXISTING:
+        yield (
+            f"resource.labelSelector: {key} tells what a node is, and is set by Kubernetes and its cloud. Use a label "
+            "of your own, such as apps: my-model. To choose among nodes that exist by it, add the annotation "
+            f"{ANNOTATION_PROVIDER}: {EXISTING}."
+        )

@@ -7,6 +7,7 @@ from typing import Final
 
 from services.chassis.kube import JsonObject, dig, dig_dict, dig_str
 from services.contracts.errors import FailureCode, ProviderError
+from services.contracts.labels import tells_of_node
 from services.contracts.offers import Offer
 from services.contracts.workspace import share_label
 from services.provisioner.node_facts import facts, strings
@@ -98,8 +99,7 @@ def _refusal(nodes: Sequence[JsonObject], suitable: Sequence[JsonObject], spec: 
     meant = [node for node in nodes if _is_meant(node, spec)]
     if not meant:
         text = f"no node carries the labels {_selector(spec)}; looked at {_count(len(nodes), 'node')}"
-        if spec.preferred_nodes:
-            text += f"; of the preferred nodes {', '.join(spec.preferred_nodes)} there is none"
+        text += _not_preferred(nodes, spec) if spec.preferred_nodes else ""
     elif blind := unreadable(meant):
         text = (
             f"the GPUs of {', '.join(blind)} are not known: the labels {PRODUCT} and {MEMORY} are missing "
@@ -110,6 +110,14 @@ def _refusal(nodes: Sequence[JsonObject], suitable: Sequence[JsonObject], spec: 
         has = f"they are of {', '.join(sizes)}" if sizes else f"they show no GPU (no {COUNT} label, no capacity)"
         text = f"{_count(len(meant), 'node')} with {_selector(spec)} found, none of size {spec.instance_type}: {has}"
     return ProviderError(FailureCode.INVALID_REQUEST, text, retry_after=AGAIN_SECONDS)
+
+
+def _not_preferred(nodes: Sequence[JsonObject], spec: InstanceSpec) -> str:
+    there = [_name(node) for node in nodes if _name(node) in spec.preferred_nodes]
+    if not there:
+        return f"; of the preferred nodes {', '.join(spec.preferred_nodes)} there is none"
+    facts_of_nodes = ", ".join(filter(tells_of_node, wanted_labels(spec)))
+    return f"; preferred are {', '.join(there)}, but {facts_of_nodes} tells what a node is, and is not changed"
 
 
 def _none_free(nodes: Sequence[JsonObject], suitable: Sequence[JsonObject], spec: InstanceSpec) -> ProviderError:
@@ -126,10 +134,11 @@ def _none_free(nodes: Sequence[JsonObject], suitable: Sequence[JsonObject], spec
 
 def _is_meant(node: JsonObject, spec: InstanceSpec) -> bool:
     labels = strings(dig_dict(node, "metadata", "labels"))
-    matches = all(labels.get(key) == value for key, value in wanted_labels(spec).items())
+    lacking = [key for key, value in wanted_labels(spec).items() if labels.get(key) != value]
     if spec.gpus is not None:
-        return matches  # to share a node is to change nothing on it, so it must carry the labels already
-    return matches or _name(node) in spec.preferred_nodes
+        return not lacking  # to share a node is to change nothing on it, so it must carry the labels already
+    # A preferred node gets the labels it lacks, but for those that say what it is.
+    return not lacking or (_name(node) in spec.preferred_nodes and not any(map(tells_of_node, lacking)))
 
 
 def _has_size(node: JsonObject, spec: InstanceSpec) -> bool:
