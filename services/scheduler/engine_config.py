@@ -6,6 +6,7 @@ plan must decide itself, because nodes and GPUs are bought by them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import yaml
@@ -19,6 +20,9 @@ LONGEST_NUMBER = 15
 
 LONGEST_TEXT = 32_768
 """Characters that are read; to read more would hold up the plans of others."""
+
+MOST_WRITTEN_OUT = 2 * LONGEST_TEXT
+"""Characters with aliases written out: a plan repeats them, and must fit into a message."""
 
 DEEPEST = 50
 """Lists and maps within each other that are read; PyYAML takes seconds for what is nested some thousands deep."""
@@ -76,6 +80,8 @@ def read_yaml(key: str, text: str) -> object:
     try:
         if is_deep(text, DEEPEST):
             raise BadConfig(f"{key} is nested too deep to be read: at most {DEEPEST} lists and maps within each other.")
+        if written_out(yaml.compose(text, Loader=yaml.CSafeLoader), {}) > MOST_WRITTEN_OUT:
+            raise BadConfig(f"{key} has more than {MOST_WRITTEN_OUT} characters with its aliases written out.")
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         # PyYAML raises the latter for values of a type that they are not, such as the date 2001-99-99.
@@ -90,6 +96,18 @@ def is_deep(text: str, deepest: int) -> bool:
         if depth > deepest:
             return True
     return False
+
+
+def written_out(node: yaml.Node | None, known: dict[int, float]) -> float:
+    """Characters of all texts in a node, and one for each node, with aliases written out; infinite for a node within
+    itself. `known` are those of the nodes that were met before, by their ids.
+    """
+    if node is not None and id(node) not in known:
+        known[id(node)] = math.inf
+        inner = (part for item in node.value for part in (item if isinstance(item, tuple) else (item,)))
+        texts = len(node.value) if isinstance(node, yaml.ScalarNode) else sum(written_out(n, known) for n in inner)
+        known[id(node)] = 1 + texts
+    return known[id(node)] if node is not None else 0
 
 
 def _parse(text: str) -> Mapping[object, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.chassis.kube import JsonObject
+from services.chassis.kube import JsonObject, dig_dict
 from services.contracts.errors import FailureCode, ProviderError
 from services.provisioner.provider import InstanceSpec, Owner
 from services.provisioner.providers.byo.choice import choose
@@ -19,7 +19,9 @@ def spec(labels: dict[str, str]) -> InstanceSpec:
 
 
 def named(name: str) -> JsonObject:
-    return node(name, **{HOSTNAME: name})
+    found = node(name)
+    dig_dict(found, "metadata", "labels")[HOSTNAME] = name
+    return found
 
 
 def test_a_preferred_node_that_is_what_is_asked_for_is_taken() -> None:
