@@ -21,6 +21,8 @@ UID = "0f9e8d7c-0000-4000-8000-000000000001"
 
 RESOURCE: JsonObject = {"instanceType": "Standard_NC24ads_A100_v4", "labelSelector": {"matchLabels": {"apps": "phi"}}}
 INFERENCE: JsonObject = {"preset": {"name": "phi-4-mini-instruct"}}
+OWN: JsonObject = {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}
+"""Inference by a pod of the user's own."""
 TUNING: JsonObject = {
     "preset": {"name": "phi-4-mini-instruct"},
     "method": "qlora",

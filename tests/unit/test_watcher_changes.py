@@ -8,7 +8,7 @@ from services.contracts.conditions import Reason
 from services.contracts.status import WorkspaceStatus
 from services.watcher.validate import find_problem
 from services.watcher.workspace import Workspace
-from tests.unit.samples import RESOURCE, TUNING, plan, workspace
+from tests.unit.samples import OWN, RESOURCE, TUNING, plan, workspace
 
 
 class TestWhatMustNotChange:
@@ -40,7 +40,7 @@ class TestWhatMustNotChange:
                 "resource.labelSelector cannot be changed",
             ),
             (workspace(inference={"preset": {"name": "falcon-7b"}}, status=PLANNED), "the preset's name"),
-            (workspace(inference={"template": {"spec": {}}}, status=PLANNED), "the preset's name cannot be changed"),
+            (workspace(inference=OWN, status=PLANNED), "the preset's name cannot be changed"),
             (workspace(tuning=TUNING, status=PLANNED), "the kind of workload (inference, template or tuning)"),
         ],
         ids=["instance type", "no instance type", "labels", "preset", "template", "tuning"],

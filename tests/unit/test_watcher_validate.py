@@ -14,7 +14,7 @@ from services.contracts.workspace import LabelSelector
 from services.watcher.checks.labels import plain_labels
 from services.watcher.validate import find_problem, fixed_part, workload
 from services.watcher.workspace import Workspace, read
-from tests.unit.samples import INFERENCE, RESOURCE, TUNING, manifest, workspace
+from tests.unit.samples import INFERENCE, OWN, RESOURCE, TUNING, manifest, workspace
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "data" / "source-examples").glob("*.yaml"))
 
@@ -60,7 +60,7 @@ class TestGood:
         assert find_problem(tuning()) is None
 
     def test_a_pod_of_the_users_own(self) -> None:
-        assert find_problem(workspace(inference={"template": {"spec": {"containers": []}}})) is None
+        assert find_problem(workspace(inference=OWN)) is None
 
     def test_the_instance_type_may_be_left_out(self) -> None:
         assert find_problem(labelled({"matchLabels": {"apps": "phi"}})) is None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from services.contracts.workspace import Adapter, Inference
 from services.watcher.checks.sources import invalid_image, invalid_source
+from services.watcher.checks.template import invalid_template
 
 _ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -17,6 +18,8 @@ def invalid_inference(inference: Inference) -> Iterator[str]:
         yield "inference needs exactly one of preset and template."
     if inference.template is not None and inference.adapters:
         yield "inference.adapters are served beside a preset. A template runs what it says: remove one of the two."
+    if inference.template is not None:
+        yield from invalid_template(inference.template)
     for index, adapter in enumerate(inference.adapters or ()):
         yield from _invalid_adapter(adapter, f"inference.adapters[{index}]")
     names = [adapter.source.name for adapter in inference.adapters or () if adapter.source]
