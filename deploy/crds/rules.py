@@ -66,6 +66,10 @@ _INFERENCE = Rule(
     "has(self.preset) != has(self.template)",
     "inference has exactly one of preset and template. Remove one, or add the one that is missing.",
 )
+_MACHINE = Rule(
+    r"self.matches('^\\S+$')",
+    "resource.instanceType has blanks, or is empty. Write the cloud's name of a machine size, or leave it out.",
+)
 _METHOD = Rule("self.matches('(?i)^q?lora$')", "tuning.method is lora or qlora. Change it to one of the two.")
 _SOURCE = Rule(
     "[has(self.urls) && size(self.urls) > 0, has(self.image), has(self.volumeSource)].filter(x, x).size() == 1",
@@ -74,6 +78,7 @@ _SOURCE = Rule(
 
 RULES: dict[tuple[str, ...], tuple[Rule, ...]] = {
     (): _WHOLE,
+    ("resource", "instanceType"): (_MACHINE,),
     ("inference",): (_INFERENCE,),
     ("inference", "adapters", "[]", "source"): (_SOURCE,),
     ("tuning", "method"): (_METHOD,),

@@ -24,7 +24,7 @@ def not_offered(name: str, serving: Sequence[Offers], known: KnownSkus) -> Refus
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return Refusal(
         reason=Reason.UNKNOWN_INSTANCE_TYPE,
-        message=f"No provider offers the instance type {name}, and it is in no table of known sizes.{hint} "
+        message=f"No provider offers the instance type {name!r}, and it is in no table of known sizes.{hint} "
         f"Leave instanceType out to have the cheapest that fits chosen. Providers running: {live}.",
     )
 

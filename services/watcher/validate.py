@@ -15,6 +15,7 @@ from services.contracts.workspace import WorkspaceSpec
 from services.watcher.checks.annotations import invalid_annotations
 from services.watcher.checks.inference import invalid_inference
 from services.watcher.checks.labels import invalid_labels, plain_labels
+from services.watcher.checks.machine import invalid_machine
 from services.watcher.checks.names import invalid_name, invalid_references
 from services.watcher.checks.sources import invalid_model_source
 from services.watcher.checks.tuning import invalid_tuning
@@ -67,6 +68,7 @@ def _invalid(spec: WorkspaceSpec, annotations: Mapping[str, str]) -> Iterator[st
         found = "neither" if spec.inference is None else "both"
         yield f"A Workspace has exactly one of inference and tuning; this one has {found}. Keep one of them."
     yield from invalid_labels(spec.resource.label_selector, annotations)
+    yield from invalid_machine(spec.resource)
     yield from invalid_references(spec)
     if spec.inference:
         yield from invalid_inference(spec.inference)
