@@ -33,6 +33,8 @@ def share_label(uid: str) -> str:
 
 
 ANNOTATION_PROVIDER = "kaito.sh/provider"
+PROVIDER_EXISTING = "byo"
+"""The provider whose nodes exist already, and have names and labels of their own to be chosen by."""
 ANNOTATION_RUNTIME = "kaito.sh/runtime"
 ANNOTATION_NODE_IMAGE_FAMILY = "kaito.sh/node-image-family"
 ANNOTATION_PERFORMANCE_MODE = "kaito.sh/performance-mode"

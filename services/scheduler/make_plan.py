@@ -41,6 +41,7 @@ from services.scheduler.demands import asks_for_spot
 from services.scheduler.engine_config import BadConfig, EngineConfig, read_config
 from services.scheduler.engine_settings import engine_settings, transformers_settings
 from services.scheduler.facts import ModelFacts
+from services.scheduler.ignored import ignored
 from services.scheduler.known_skus import KnownSkus
 from services.scheduler.lora import named_adapters, plan_lora
 from services.scheduler.own_code import check_trust, trust_warnings
@@ -203,7 +204,7 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate, held: Plan
         tuning=_tuning(state, subject, chosen),
         cost_per_hour=chosen.cost_per_hour,
         why=(*chosen.why, *_source_words(planned)),
-        warnings=(*chosen.warnings, *_more_warnings(subject)),
+        warnings=(*chosen.warnings, *ignored(spec, chosen), *_more_warnings(subject)),
         fixed=Fixed(
             instance_type=spec.resource.instance_type,
             labels=labels,

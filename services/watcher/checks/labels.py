@@ -6,11 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from services.contracts.labels import is_label_key, tells_of_node
-from services.contracts.workspace import ANNOTATION_PROVIDER, LabelSelector, LabelSelectorOperator
+from services.contracts.workspace import ANNOTATION_PROVIDER, PROVIDER_EXISTING, LabelSelector, LabelSelectorOperator
 
 RESERVED = "kaito.sh/"
-EXISTING = "byo"
-"""The provider whose nodes exist already, and have labels of their own to be chosen by."""
 _LABEL_VALUE = re.compile(r"(?=.{0,63}$)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
 
@@ -55,9 +53,9 @@ def _invalid_key(key: str, provider: str | None) -> Iterator[str]:
             "dashes, underscores and dots, with a letter or digit at both ends, such as team. A domain in small "
             "letters and a slash may stand before it, such as example.com/team."
         )
-    elif tells_of_node(key) and provider != EXISTING:
+    elif tells_of_node(key) and provider != PROVIDER_EXISTING:
         yield (
             f"resource.labelSelector: {key} tells what a node is, and is set by Kubernetes and its cloud. Use a label "
             "of your own, such as apps: my-model. To choose among nodes that exist by it, add the annotation "
-            f"{ANNOTATION_PROVIDER}: {EXISTING}."
+            f"{ANNOTATION_PROVIDER}: {PROVIDER_EXISTING}."
         )

@@ -15,6 +15,7 @@ from services.contracts.base import Contract
 from services.contracts.errors import FailureCode, ProviderError
 from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE, LABEL_WORKSPACE_NAMESPACE
 from services.provisioner.node_facts import NodeFacts, moment, owner_in, taint_object
+from services.provisioner.parameters import refuse_unknown
 from services.provisioner.provider import Instance, InstanceSpec, InstanceState, Owner
 from services.provisioner.providers.aws.health import Issue, as_failure
 from services.provisioner.providers.aws.settings import AwsSettings
@@ -29,6 +30,7 @@ _EFFECTS: Final = {
     "NoExecute": "NO_EXECUTE",
     "PreferNoSchedule": "PREFER_NO_SCHEDULE",
 }
+PARAMETERS: Final = ("capacity-type",)
 _CAPACITY: Final = {"on-demand": "ON_DEMAND", "spot": "SPOT"}
 _IMAGES: Final = {
     ("al2023", "nvidia"): "AL2023_x86_64_NVIDIA",
@@ -99,7 +101,7 @@ def request(spec: InstanceSpec, settings: AwsSettings, vendor: str, now: datetim
         "labels": dict(spec.labels),
         "taints": [_taint(text) for text in spec.taints],
         "tags": _tags(spec.owner, now),
-        "capacityType": _capacity(spec.parameters),
+        "capacityType": capacity(spec.parameters),
     }
     token = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]
     return body | {"clientRequestToken": token}
@@ -131,7 +133,9 @@ def _taint(text: str) -> dict[str, object]:
     return {**taint, "effect": _EFFECTS[effect]}
 
 
-def _capacity(parameters: dict[str, str]) -> str:
+def capacity(parameters: dict[str, str]) -> str:
+    """EKS's capacityType. Raises `ProviderError` (InvalidRequest) for a parameter or a word that says nothing."""
+    refuse_unknown("aws", parameters, PARAMETERS)
     wanted = parameters.get("capacity-type", "on-demand")
     if wanted not in _CAPACITY:
         text = f"aws.kaito.sh/capacity-type: {wanted!r} is none of {', '.join(_CAPACITY)}"

@@ -7,6 +7,7 @@ from typing import Final
 
 from services.contracts.base import Contract
 from services.contracts.errors import FailureCode, ProviderError
+from services.provisioner.parameters import refuse_unknown
 from services.provisioner.providers.azure.settings import AzureSettings
 
 DISKS: Final = {"ephemeral": "Ephemeral", "managed": "Managed"}
@@ -26,8 +27,7 @@ def read(parameters: Mapping[str, str], settings: AzureSettings) -> Wishes:
 
     Raises `ProviderError` (InvalidRequest) for an unknown name, which may be a misspelt one, or a bad value.
     """
-    if unknown := sorted(parameters.keys() - _KNOWN.keys()):
-        raise _bad(unknown[0], f"is not known; there are {', '.join(sorted(_KNOWN))}")
+    refuse_unknown("azure", parameters, _KNOWN)
     given = {"zones": settings.zones, "spot": str(settings.spot).lower(), **parameters}
     return Wishes.model_validate({_FIELDS[name]: _KNOWN[name](name, text.strip()) for name, text in given.items()})
 

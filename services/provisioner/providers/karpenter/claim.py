@@ -15,6 +15,7 @@ from services.contracts.workspace import (
     LABEL_WORKSPACE_NAMESPACE,
 )
 from services.provisioner.node_facts import taint_object
+from services.provisioner.parameters import refuse_unknown
 from services.provisioner.provider import InstanceSpec
 from services.provisioner.providers.karpenter.node_class import NodeClass
 
@@ -25,6 +26,7 @@ POOL: Final = "kaito"
 MACHINE: Final = "kaito.sh/machine"
 """Carries `InstanceSpec.name`. Controllers put a claim's labels on its node, so it also tells whose node that is."""
 INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
+PARAMETERS: Final = ("capacity-type", "zone")
 CAPACITY_TYPES: Final = ("on-demand", "spot", "reserved")
 DEFAULT_DISK_GIB: Final = 1024
 """Asked of a controller that insists on a disk size, where the plan names none; KAITO asks for as much."""
@@ -37,6 +39,7 @@ def claim_name(machine: str, node_class: NodeClass) -> str:
 
 def new_claim(spec: InstanceSpec, node_class: NodeClass) -> JsonObject:
     """The claim. Raises `ProviderError` (InvalidRequest) for a parameter that says nothing."""
+    refuse_unknown(PROVIDER, spec.parameters, PARAMETERS)
     annotations: JsonObject = {"karpenter.sh/do-not-disrupt": "true"}
     if spec.image_family:
         annotations[ANNOTATION_NODE_IMAGE_FAMILY] = spec.image_family
