@@ -29,3 +29,8 @@ def test_other_words_are_told(key: str, word: str) -> None:
 def test_what_a_provider_may_be_asked_else_is_its_own_business() -> None:
     asked = {"azure.kaito.sh/zones": "1,2", "example.com/spot": "maybe", "karpenter.kaito.sh/capacity-type": "spot"}
     assert find_problem(workspace(annotations=asked)) is None
+
+
+@pytest.mark.parametrize("family", ["ubuntu", "azurelinux", "al2023", "bottlerocket"])
+def test_the_node_images_that_a_provider_tells_of_can_be_asked_for(family: str) -> None:
+    assert find_problem(workspace(annotations={"kaito.sh/node-image-family": family})) is None

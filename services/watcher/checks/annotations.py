@@ -8,7 +8,8 @@ from services.contracts.serving import BadServing, serving_of
 from services.contracts.workspace import ANNOTATION_ENABLE_LB, ANNOTATION_WHOLE_NODE, GROUP
 
 PERFORMANCE_MODES = ("balanced", "interactivity", "throughput")
-IMAGE_FAMILIES = ("ubuntu", "azurelinux")
+IMAGE_FAMILIES = ("ubuntu", "azurelinux", "al2023", "bottlerocket")
+"""Of AKS and of EKS. Which a provider has, it says itself."""
 SWITCHES = (ANNOTATION_ENABLE_LB, ANNOTATION_WHOLE_NODE)
 SPOT = f".{GROUP}/spot"
 """How a provider's annotation for spot machines ends: prices are counted by it."""
