@@ -19,6 +19,6 @@ def ignored(spec: WorkspaceSpec, chosen: Candidate) -> Iterator[str]:
         )
     if preferred and chosen.provider != PROVIDER_EXISTING:
         yield (
-            f"resource.preferredNodes names nodes that exist ({', '.join(preferred[:3])}), and {chosen.provider} makes "
-            f"new ones. To use those, add the annotation {ANNOTATION_PROVIDER}: {PROVIDER_EXISTING}."
+            f"resource.preferredNodes names nodes that exist ({', '.join(preferred)[:200]}), and {chosen.provider} "
+            f"makes new ones. To use those, add the annotation {ANNOTATION_PROVIDER}: {PROVIDER_EXISTING}."
         )

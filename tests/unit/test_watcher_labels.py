@@ -73,3 +73,12 @@ def test_nodes_that_exist_may_be_chosen_by_what_they_are(key: str) -> None:
 def test_other_domains_are_others(key: str) -> None:
     assert not tells_of_node(key)
     assert said(key) == ""
+
+
+def test_so_many_that_they_would_fill_every_message_are_told() -> None:
+    many: JsonObject = {f"key-{number}": "x" for number in range(51)}
+    problem = find_problem(workspace(resource={"labelSelector": {"matchLabels": many}}))
+    assert problem is not None
+    assert problem.message.startswith("resource.labelSelector has 51 labels; at most 50 ")
+    del many["key-0"]
+    assert find_problem(workspace(resource={"labelSelector": {"matchLabels": many}})) is None

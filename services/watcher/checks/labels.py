@@ -9,6 +9,8 @@ from services.contracts.labels import is_label_key, tells_of_node
 from services.contracts.workspace import ANNOTATION_PROVIDER, PROVIDER_EXISTING, LabelSelector, LabelSelectorOperator
 
 RESERVED = "kaito.sh/"
+MOST_LABELS = 50
+"""As many as EKS takes for a node group. Plans and demands repeat them."""
 _LABEL_VALUE = re.compile(r"(?=.{0,63}$)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
 
@@ -27,6 +29,17 @@ def plain_labels(selector: LabelSelector) -> dict[str, str] | None:
 def invalid_labels(selector: LabelSelector, annotations: Mapping[str, str]) -> Iterator[str]:
     """What of the selector cannot be on a node."""
     labels = plain_labels(selector)
+    yield from _invalid_selector(labels)
+    for key, value in (labels or {}).items():
+        yield from _invalid_key(key, annotations.get(ANNOTATION_PROVIDER))
+        if not _LABEL_VALUE.fullmatch(value):
+            yield (
+                f"resource.labelSelector: {value!r} cannot be the value of the label {key} on a node: use at most 63 "
+                "letters, digits, dashes, underscores and dots, with a letter or digit at both ends."
+            )
+
+
+def _invalid_selector(labels: Mapping[str, str] | None) -> Iterator[str]:
     if labels is None:
         yield (
             "resource.labelSelector must be a plain map of labels: use matchLabels, or matchExpressions with "
@@ -37,13 +50,11 @@ def invalid_labels(selector: LabelSelector, annotations: Mapping[str, str]) -> I
             "resource.labelSelector needs at least one label of your own, such as matchLabels: {apps: my-model}; "
             f"labels under {RESERVED} do not count."
         )
-    for key, value in (labels or {}).items():
-        yield from _invalid_key(key, annotations.get(ANNOTATION_PROVIDER))
-        if not _LABEL_VALUE.fullmatch(value):
-            yield (
-                f"resource.labelSelector: {value!r} cannot be the value of the label {key} on a node: use at most 63 "
-                "letters, digits, dashes, underscores and dots, with a letter or digit at both ends."
-            )
+    elif len(labels) > MOST_LABELS:
+        yield (
+            f"resource.labelSelector has {len(labels)} labels; at most {MOST_LABELS} can be put on a node. One that is "
+            "the Workspace's own is enough."
+        )
 
 
 def _invalid_key(key: str, provider: str | None) -> Iterator[str]:
