@@ -15,15 +15,12 @@ from services.chassis.kube import (
     PODS,
     SERVICES,
     STATEFULSETS,
-    Conflict,
     Forbidden,
     Invalid,
-    JsonObject,
     Key,
     KubeClient,
     NotFound,
     ObjectRef,
-    dig_str,
 )
 from services.chassis.logs import about
 from services.chassis.lull import Lull
@@ -37,12 +34,14 @@ from services.contracts.workspace import LABEL_OWNER_UID, LABEL_WORKSPACE
 from services.deployer.adapter_states import read_adapters, settled
 from services.deployer.adapters import config_map_name
 from services.deployer.benchmarks import Benchmarks
+from services.deployer.bring_services import Services
 from services.deployer.diagnose import diagnose
 from services.deployer.engine_memory import EngineMemories
 from services.deployer.last_words import last_words
 from services.deployer.leftovers import Sight, only_waits, owned, slow_to_end
 from services.deployer.list_adapters import hurry_list, write_list
 from services.deployer.manifests import Images, render
+from services.deployer.names import delete_owned, get_owned
 from services.deployer.pods import Pod, is_overdue
 from services.deployer.refusal import refusal_of
 from services.deployer.report import (
@@ -73,8 +72,6 @@ ADAPTERS_AGAIN: Final = 30.0
 PROGRESS_AGAIN: Final = 10.0
 APPLIED_FOR: Final = 60.0
 """Seconds in which objects that were applied are not applied again when their plan is looked at."""
-SERVICES_AT_ONCE: Final = 2
-"""The API server gives out cluster addresses from one record. Asked for many at once, it tries again and again."""
 QUIET: Final = 0.1
 WAIT_FOR_QUIET: Final = 2.0
 """Services and reports wait until so many seconds have passed without a new workload, but no longer than that."""
@@ -110,9 +107,9 @@ class Deployer:
         self._benchmarks = Benchmarks(kube, local=local, default=benchmark)
         self._otlp_endpoint = otlp_endpoint
         self._applied: dict[Key, tuple[PlanState, float]] = {}
-        self._services = asyncio.Semaphore(SERVICES_AT_ONCE)
+        self._services = Services(kube, MANAGER)
         self._lull = Lull(quiet=QUIET, at_most=WAIT_FOR_QUIET)
-        self._workloads = Workloads(kube, self._lull, self._delete, turns)
+        self._workloads = Workloads(kube, self._lull, turns)
 
     async def on_plan(self, state: PlanState) -> Again | None:
         """A plan has come, or is looked at again.
@@ -198,15 +195,13 @@ class Deployer:
         if state.plan.workload is Workload.TUNING:
             return await self._jobs.ensure(state, self._images)
         *services, workload = render(state, self._images, self._otlp_endpoint)
-        if not await write_list(self._kube, state, manager=MANAGER, delete=self._delete):
+        await self._services.check(services)
+        if not await write_list(self._kube, state, manager=MANAGER):
             return False
         if not await self._workloads.ensure(state, workload):
             return False
         await self._lull.wait()
-        async with self._services:
-            for service in services:
-                await self._kube.apply(service, manager=MANAGER)
-        return True
+        return await self._services.bring(services, state.uid)
 
     async def _decide_on_image_volumes(self, state: PlanState) -> None:
         """Ask once whether the cluster has image volumes, when the first plan comes for which it matters."""
@@ -249,7 +244,8 @@ class Deployer:
     async def _refusal(self, state: PlanState) -> str:
         kind = JOBS if state.plan.workload is Workload.TUNING else STATEFULSETS
         seen = owned(self._sight(), kind, state.uid)
-        workload = seen[0] if seen else await self._owned(ObjectRef(kind, state.name, state.namespace), state.uid)
+        ref = ObjectRef(kind, state.name, state.namespace)
+        workload = seen[0] if seen else await get_owned(self._kube, ref, state.uid)
         return await refusal_of(self._kube, kind, workload) if workload else ""
 
     async def _seen_pods(self, state: PlanState) -> tuple[Pod, ...]:
@@ -279,24 +275,10 @@ class Deployer:
             (SERVICES, f"{state.name}-headless"),
             (CONFIGMAPS, config_map_name(state.name)),
         ):
-            await self._delete(ObjectRef(resource, name, state.namespace), state.uid)
+            await delete_owned(self._kube, ObjectRef(resource, name, state.namespace), state.uid)
         left = [pod for pod in await self._pods(state) if not is_overdue(pod.metadata.deletion_timestamp, now)]
-        stateful_set = await self._owned(ObjectRef(STATEFULSETS, state.name, state.namespace), state.uid)
+        stateful_set = await get_owned(self._kube, ObjectRef(STATEFULSETS, state.name, state.namespace), state.uid)
         if left or stateful_set:
             return Again(SOON)
         await self._publish(released(state), last)
         return None
-
-    async def _delete(self, ref: ObjectRef, owner_uid: str) -> None:
-        """Delete an object if it belongs to that workspace, and is that very object."""
-        found = await self._owned(ref, owner_uid)
-        if found is None or dig_str(found, "metadata", "deletionTimestamp"):
-            return
-        try:
-            await self._kube.delete(ref, uid=dig_str(found, "metadata", "uid"))
-        except (Conflict, NotFound) as error:
-            log.info("%s not deleted: %s", ref, error)
-
-    async def _owned(self, ref: ObjectRef, owner_uid: str) -> JsonObject | None:
-        found = await self._kube.get(ref)
-        return found if dig_str(found, "metadata", "labels", LABEL_OWNER_UID) == owner_uid else None

@@ -22,6 +22,7 @@ from services.chassis.kube import (
 from services.contracts.messages import PlanState
 from services.contracts.workspace import LABEL_OWNER_UID
 from services.deployer.manifests import Images
+from services.deployer.names import is_free
 from services.deployer.pods import Pod
 from services.deployer.redact import redact
 from services.deployer.tuning_digest import fits
@@ -63,13 +64,9 @@ class TuningJobs:
         found = await self._kube.get(ref)
         if found is None:
             return await self._created(render_job(state, images))
-        if dig_str(found, "metadata", "deletionTimestamp"):
+        if not await is_free(self._kube, ref, found, state.uid):
             return False
-        owner = dig_str(found, "metadata", "labels", LABEL_OWNER_UID)
-        if not owner:
-            words = f"Job {state.name} is not of this Workspace, which needs that name. Rename one of the two."
-            raise Invalid(422, "Invalid", words)
-        if owner == state.uid and fits(found, state.plan):
+        if fits(found, state.plan):
             return True
         log.info("the Job %s is of another plan and is made anew", state.name)
         await self._kube.delete(ref, uid=dig_str(found, "metadata", "uid"))

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from services.chassis.kube import STATEFULSETS, Conflict, JsonObject, KubeClient, ObjectRef, dig_str, take_over
+from services.chassis.kube import STATEFULSETS, Conflict, JsonObject, KubeClient, ObjectRef, take_over
 from services.chassis.lull import Lull
 from services.contracts.messages import PlanState
-from services.contracts.workspace import LABEL_OWNER_UID
+from services.deployer.names import is_free
 from services.deployer.rollout import digests, marked, marks
 from services.deployer.turns import Turns
 
 MANAGER: Final = "kaitobus-deployer"
 AT_ONCE: Final = 16
 
-Delete = Callable[[ObjectRef, str], Awaitable[None]]
-
 
 class Workloads:
     """Without `turns` an upgrade waits for nobody. `lull` is hurried by each that is made."""
 
-    def __init__(self, kube: KubeClient, lull: Lull, delete: Delete, turns: Turns | None = None) -> None:
+    def __init__(self, kube: KubeClient, lull: Lull, turns: Turns | None = None) -> None:
         self._kube = kube
         self._lull = lull
-        self._delete = delete
         self._turns = turns
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
@@ -55,14 +51,13 @@ class Workloads:
         return True
 
     async def _changed(self, state: PlanState, workload: JsonObject) -> bool:
-        """Bring the workload that is there to the plan. False if it is an earlier workspace's, on its way out."""
+        """Bring the workload that is there to the plan. False if it is an earlier workspace's, on its way out.
+
+        Raises Invalid if it is somebody else's.
+        """
         ref = ObjectRef(STATEFULSETS, state.name, state.namespace)
         found, wanted = await self._kube.get(ref), digests(state, workload)
-        owner = dig_str(found, "metadata", "labels", LABEL_OWNER_UID)
-        if dig_str(found, "metadata", "deletionTimestamp"):
-            return False
-        if owner and owner != state.uid:
-            await self._delete(ref, owner)
+        if not await is_free(self._kube, ref, found, state.uid):
             return False
         if found and self._turns and not self._turns.may_change(state.key, found, wanted):
             return True
