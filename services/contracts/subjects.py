@@ -42,7 +42,7 @@ def workspace(namespace: str, name: str) -> str:
 
 
 def workspace_key(subject: str) -> tuple[str, str]:
-    """Namespace and name of the workspace whose wanted state travels on a subject."""
+    """Namespace and name of the workspace whose wanted state, or plan, travels on a subject."""
     _, _, namespace, name = subject.split(".", 3)
     return (namespace, name)
 

@@ -100,10 +100,13 @@ class Scheduler:
     async def _alone(self, state: WorkspaceState) -> Again | None:
         """One pass at a time for a workspace. One that was deleted in between must not be planned any more."""
         async with self._locks.hold(state.key):
-            newest = (await self._bus.last(WorkspaceState, state.subject)).message
-            if newest and not state.deleting and (newest.deleting or newest.uid != state.uid):
-                return None
-            return await self._pass(state)
+            return None if await self._overtaken_by(state) else await self._pass(state)
+
+    async def _overtaken_by(self, state: WorkspaceState) -> WorkspaceState | None:
+        """What the workspace has become, if it has been deleted since, or is another of the same name by now."""
+        newest = (await self._bus.last(WorkspaceState, state.subject)).message
+        gone = newest and not state.deleting and (newest.deleting or newest.uid != state.uid)
+        return newest if gone else None
 
     async def _pass(self, state: WorkspaceState) -> Again | None:
         last = await self._bus.last(PlanState, subjects.plan(state.namespace, state.name))
@@ -136,33 +139,41 @@ class Scheduler:
         return [report for report in found if report and report.uid == state.uid]
 
     async def _carry_out(self, state: WorkspaceState, last: Last[PlanState], decision: Decision) -> Again | None:
-        if decision.plan is not None:
-            await self._publish_plan(_plan_state(state, decision.plan), last)
+        plan = decision.plan
+        published = plan is not None and await self._publish_plan(_plan_state(state, plan), last)
+        # Another process may have found no plan in the meantime, and told that nothing is left.
+        if published and (newest := await self._overtaken_by(state)):
+            return await self._pass(newest)
         # What went wrong is told at once, and who is planned alone waits for nobody.
         if decision.condition.is_true and self._locks.in_use > 1:
             await self._lull.wait()
-        for demand in demands_for(state, decision.plan) if decision.plan else ():
-            await self._demand(demand)
-        await self._report(state, decision.plan, decision.condition, decision.next_step)
+        for demand in demands_for(state, plan) if plan else ():
+            await self._demand(state, demand)
+        await self._report(state, plan, decision.condition, decision.next_step)
         return Again(decision.again) if decision.again else None
 
-    async def _publish_plan(self, wanted: PlanState, last: Last[PlanState]) -> None:
-        if last.message != wanted:
-            self._lull.hurry()
-            await self._bus.publish(wanted, expect=last.sequence)
+    async def _publish_plan(self, wanted: PlanState, last: Last[PlanState]) -> bool:
+        """Publish a plan that is new. True if it was. Raises `Outdated` if somebody published one in between."""
+        if last.message == wanted:
+            return False
+        self._lull.hurry()
+        await self._bus.publish(wanted, expect=last.sequence)
+        return True
 
-    async def _demand(self, wanted: Demand) -> None:
+    async def _demand(self, state: WorkspaceState, wanted: Demand) -> None:
         """Publish a demand that is new.
 
         A provider that is to let go is told so even if it was never asked: a pass with an older plan may be about to
-        ask it, and finds this word first. Raises `Outdated` where a newer plan has demanded already: this pass began
-        with an older one.
+        ask it, and finds this word first. Raises `Outdated` where a newer plan has demanded already, or all was let
+        go of: this pass began with an older one.
         """
         if await self._bus.publish_first(wanted):
             return
         last = await self._bus.last(Demand, wanted.subject)
         known = last.message if last.message and last.message.uid == wanted.uid else None
         if known is not None and _age(known) > _age(wanted):
+            raise Outdated(wanted.subject)
+        if known is not None and known.nodes == 0 < wanted.nodes and await self._overtaken_by(state):
             raise Outdated(wanted.subject)
         if known != wanted:
             await self._bus.publish(wanted, expect=last.sequence)
@@ -175,14 +186,24 @@ class Scheduler:
             if last_demand.message != demand:
                 await self._bus.publish(demand, expect=last_demand.sequence)
         if step.done:
-            await self._bus.publish_if_new(_report(state, None, (), None, released=True))
+            # With the plan's revision: it may have been told before there was that plan, and the watcher forgot that.
+            plan = step.plan.plan if step.plan else None
+            await self._bus.publish_if_new(_report(state, plan, (), None, released=True))
             return None
         return Again(GOING_AGAIN)
 
     async def _report(
         self, state: WorkspaceState, plan: Plan | None, condition: Condition, next_step: str | None
     ) -> None:
-        await self._bus.publish_if_new(_report(state, plan, (condition,), next_step))
+        """Publish what was decided, but not over the word that all was let go of: it would not be said again."""
+        wanted = _report(state, plan, (condition,), next_step)
+        if await self._bus.publish_first(wanted):
+            return
+        last = await self._bus.last(Report, wanted.subject)
+        if last.message and last.message.released and await self._overtaken_by(state):
+            return
+        if last.message != wanted:
+            await self._bus.publish(wanted, expect=last.sequence)
 
 
 def _age(demand: Demand) -> tuple[int, int]:

@@ -32,7 +32,7 @@ from services.chassis.logs import about
 from services.chassis.settle import Outdated
 from services.contracts import subjects
 from services.contracts.conditions import ConditionType, Reason
-from services.contracts.messages import Report, WorkspaceState
+from services.contracts.messages import PlanState, Report, WorkspaceState
 from services.contracts.status import WorkspaceStatus
 from services.contracts.subjects import ServiceName
 from services.contracts.workspace import FINALIZER, LabelSelector, Resource, WorkspaceSpec
@@ -176,13 +176,18 @@ class Publisher:
             raise Outdated(f"workspace {meta.namespace}/{meta.name} has changed")
 
     async def _gone(self, key: Key) -> float:
-        """A workspace is not there any more. If it went by force, its finalizer removed, let go all the same."""
+        """A workspace is not there any more. If it went by force, its finalizer removed, let go all the same.
+
+        The same where a plan still stands: whoever made it has ended before it could see that the workspace was gone.
+        """
         self._published.pop(key, None)
         last = await self._bus.last(WorkspaceState, subjects.workspace(*key))
         if last.message is None:
             return 0
         about(last.message)
-        if not last.message.deleting:
+        plan = await self._bus.newest(PlanState, subjects.plan(*key))
+        stands = plan is not None and plan.uid == last.message.uid and not plan.retired
+        if stands or not last.message.deleting:
             await self._bus.publish(last.message.model_copy(update={"deleting": True}), expect=last.sequence)
         elif report := await self._bus.newest(Report, subjects.report(ServiceName.SCHEDULER, *key)):
             await self._writer.on_message(report)  # perhaps it was told that nothing is left when nobody listened
@@ -190,8 +195,8 @@ class Publisher:
 
     async def _look_for_the_gone(self) -> float:
         """Look at what the bus still knows and the API server does not: it may have gone while nobody watched."""
-        for subject in await self._bus.subjects(WorkspaceState):
-            key = subjects.workspace_key(subject)
+        known = [*await self._bus.subjects(WorkspaceState), *await self._bus.subjects(PlanState)]
+        for key in sorted({subjects.workspace_key(subject) for subject in known}):
             if key not in self._watch.objects:
                 self._queue.add(key)
         return 0
