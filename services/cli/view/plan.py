@@ -102,8 +102,7 @@ def _more(candidate: Candidate) -> list[str]:
         work = memory.adapter_gib + memory.activation_gib + memory.overhead_gib
         parts = [f"{memory.weights_gib:.1f}", f"{work:.1f}", "-", "-"]
     if sizing:
-        work = sizing.activation_gib + sizing.non_torch_gib
-        parts = [f"{gib:.1f}" for gib in (sizing.weights_gib, work, sizing.graphs_gib, sizing.kv_cache_gib)]
+        parts = [gib for _, gib in _parts(sizing)]
     return [
         _money(None if spot is None else spot * candidate.nodes),
         candidate.provider,
@@ -111,6 +110,13 @@ def _more(candidate: Candidate) -> list[str]:
         *parts,
         "-" if offer.ready_seconds is None else seconds(offer.ready_seconds),
     ]
+
+
+def _parts(sizing: Sizing) -> list[tuple[str, str]]:
+    """What takes memory, in GiB, named as the columns are."""
+    work = sizing.activation_gib + sizing.non_torch_gib
+    parts = (("weights", sizing.weights_gib), ("work", work), ("graphs", sizing.graphs_gib))
+    return [(name, f"{gib:.1f}") for name, gib in (*parts, ("cache", sizing.kv_cache_gib))]
 
 
 def _parallel(sizing: Sizing) -> str:
@@ -140,7 +146,7 @@ def _verdict(planned: Planned) -> Iterator[tuple[str, str]]:
         yield f"{'Wrong' if planned.wrong else 'Nothing fits'}: {planned.why_not}", "red"
     else:
         yield f"Chosen: {_nodes(plan)} of provider {plan.provider}. {' '.join(plan.reasons)}", "green"
-        yield from ((line, "") for line in _memory(plan, planned.named))
+        yield from ((line, "") for line in (_memory(planned.named) if planned.named else ()))
     notes = (*(plan.warnings if plan else ()), *planned.notes)
     yield from ((f"Note: {note}", "yellow") for note in notes)
 
@@ -149,12 +155,10 @@ def _nodes(plan: Plan) -> str:
     return plan.instance_type if plan.nodes == 1 else f"{plan.nodes} x {plan.instance_type}"
 
 
-def _memory(plan: Plan, candidate: Candidate | None) -> Iterator[str]:
-    expected = plan.prediction
-    if expected:
-        yield (
-            f"Memory of each GPU: weights {expected.weights_gib:.1f}, work {expected.activation_gib:.1f}, cache "
-            f"{expected.kv_cache_gib:.1f} of {expected.total_gib:.1f} GiB."
-        )
-    if candidate and candidate.offer.price_note:
-        yield f"Prices: {candidate.offer.price_note}."
+def _memory(candidate: Candidate) -> Iterator[str]:
+    offer, sizing = candidate.offer, candidate.sizing
+    if sizing:
+        parts = ", ".join(f"{name} {gib}" for name, gib in _parts(sizing))
+        yield f"Memory{' of each GPU' if offer.gpus else ''}: {parts} of {sizing.total_gib:.1f} GiB."
+    if offer.price_note:
+        yield f"Prices: {offer.price_note}."
