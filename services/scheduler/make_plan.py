@@ -9,13 +9,12 @@ from pydantic import TypeAdapter
 from services.contracts.base import Contract
 from services.contracts.conditions import Reason
 from services.contracts.messages import WorkspaceState
-from services.contracts.model_source import BadSource, ModelSource, local_weights, named_source, wants_local_weights
+from services.contracts.model_source import BadSource
 from services.contracts.offers import Offers
 from services.contracts.plan import (
     Engine,
     Fixed,
     Plan,
-    PlannedModel,
     PodResources,
     Prediction,
     Runtime,
@@ -45,6 +44,7 @@ from services.scheduler.ignored import ignored
 from services.scheduler.known_skus import KnownSkus
 from services.scheduler.lora import named_adapters, plan_lora
 from services.scheduler.own_code import check_trust, trust_warnings
+from services.scheduler.planned_model import planned_model, source_words
 from services.scheduler.refusal import Refusal
 from services.scheduler.runtimes import BadRuntime, check_adapters, check_model, read_runtime, transformers_wish
 from services.scheduler.sizing import Wish
@@ -170,13 +170,8 @@ def _own_pod(state: WorkspaceState) -> Subject | Refusal:
 
 def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate, held: Plan | None) -> Plan:
     spec, offer = state.spec, chosen.offer
-    workload = _workload(state)
-    labels = _labels(spec.resource.label_selector)
-    ours = {LABEL_WORKSPACE: state.name, LABEL_WORKSPACE_NAMESPACE: state.namespace}
-    if chosen.shares:
-        ours = {share_label(state.uid): state.name}
-    model = subject.model
-    planned = _model(state, model) if model else None
+    workload, model = _workload(state), subject.model
+    planned = planned_model(state, model) if model else None
     return Plan(
         revision=1,
         generation=state.generation,
@@ -188,12 +183,9 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate, held: Plan
         model=planned,
         engine=_engine(subject, chosen) if model and workload is Workload.INFERENCE else None,
         template=dict(spec.inference.template) if spec.inference and spec.inference.template else None,
-        pod=PodResources(
-            gpus=chosen.gpus,
-            memory_gib=_host_gib(chosen),
-        ),
+        pod=PodResources(gpus=chosen.gpus, memory_gib=_host_gib(chosen)),
         shares_node=chosen.shares,
-        node_labels=labels | ours,
+        node_labels=_node_labels(state, chosen),
         taints=(GPU_TAINT,) if offer.gpus and not chosen.shares else (),
         tolerates=offer.taints,
         disk_gib=model.disk_gib if model else DISK_GIB,
@@ -203,14 +195,26 @@ def _plan(state: WorkspaceState, subject: Subject, chosen: Candidate, held: Plan
         prediction=_prediction(chosen),
         tuning=_tuning(state, subject, chosen),
         cost_per_hour=chosen.cost_per_hour,
-        why=(*chosen.why, *_source_words(planned)),
+        why=(*chosen.why, *source_words(planned)),
         warnings=(*chosen.warnings, *ignored(spec, chosen), *_more_warnings(subject)),
-        fixed=Fixed(
-            instance_type=spec.resource.instance_type,
-            labels=labels,
-            preset=spec.preset.name.lower() if spec.preset else None,
-            workload=workload,
-        ),
+        fixed=_fixed(state),
+    )
+
+
+def _node_labels(state: WorkspaceState, chosen: Candidate) -> dict[str, str]:
+    """The user's labels, and ours: on nodes that others may use as well each workspace has one of its own."""
+    ours = {LABEL_WORKSPACE: state.name, LABEL_WORKSPACE_NAMESPACE: state.namespace}
+    if chosen.shares:
+        ours = {share_label(state.uid): state.name}
+    return _labels(state.spec.resource.label_selector) | ours
+
+
+def _fixed(state: WorkspaceState) -> Fixed:
+    return Fixed(
+        instance_type=state.spec.resource.instance_type,
+        labels=_labels(state.spec.resource.label_selector),
+        preset=state.spec.preset.name.lower() if state.spec.preset else None,
+        workload=_workload(state),
     )
 
 
@@ -258,32 +262,6 @@ def _labels(selector: LabelSelector) -> dict[str, str]:
     labels = dict(selector.match_labels or {})
     labels |= {e.key: e.values[0] for e in selector.match_expressions or () if e.values}
     return {key: value for key, value in labels.items() if not key.startswith("kaito.sh/")}
-
-
-def _model(state: WorkspaceState, model: ModelFacts) -> PlannedModel:
-    preset = state.spec.preset
-    options = preset.preset_options if preset else None
-    return PlannedModel(
-        id=model.id,
-        name=model.name,
-        revision=model.revision,
-        weights_gib=model.weights_gib,
-        token_secret=options.model_access_secret if options else None,
-        source=_source(state, model),
-    )
-
-
-def _source(state: WorkspaceState, model: ModelFacts) -> ModelSource | None:
-    """Where the files come from: what the Workspace says, else the preset's image, else the hub (None)."""
-    if wants_local_weights(state.annotations):
-        return local_weights(model.id)
-    preset = state.spec.preset
-    named = named_source(preset, state.annotations) if preset else None
-    return named or (ModelSource(image=model.image) if model.image else None)
-
-
-def _source_words(model: PlannedModel | None) -> tuple[str, ...]:
-    return (f"The model's files come from {model.source.words}.",) if model and model.source else ()
 
 
 def _engine(subject: Subject, chosen: Candidate) -> Engine:

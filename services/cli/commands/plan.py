@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from services.cli.options import Output, OutputOption
 
 if TYPE_CHECKING:
+    from services.cli.plans import Planned
     from services.contracts.messages import WorkspaceState
     from services.scheduler.catalog import Catalogue
     from services.scheduler.facts import ModelFacts
@@ -38,33 +40,38 @@ def plan(
     Nothing is asked of any network but the hub of HF_ENDPOINT, for a model that is not in the catalogue.
     Exit code 3 when none fits a Workspace, 2 for bad input.
     """
-    from services.cli.manifests import BadFile, read_manifests
-    from services.cli.offered import offers_of_clouds, offers_of_file
-    from services.cli.plans import plan_manifest, to_json
+    from services.cli.plans import to_json
     from services.cli.view.console import print_json
     from services.cli.view.plan import show_plan
-    from services.scheduler.catalog import load_catalogue
-    from services.scheduler.known_skus import load_known_skus
 
-    try:
-        manifests = read_manifests(file)
-        offered = offers_of_file(offers) if offers else offers_of_clouds(cloud or ())
-    except BadFile as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(WRONG_INPUT) from error
-    catalogue, known = load_catalogue(), load_known_skus()
-    answers = [plan_manifest(m, offered, catalogue, known, _from_hub(m.state, catalogue)) for m in manifests]
+    answers = _answers(file, cloud or (), offers)
     if output is Output.JSON:
         print_json([to_json(answer) for answer in answers])
     else:
         for answer in answers:
             show_plan(answer, explain=explain)
-    for code, bad in (
-        (WRONG_INPUT, [a for a in answers if a.wrong]),
-        (NOTHING_FITS, [a for a in answers if not a.plan]),
-    ):
-        if bad:
-            raise typer.Exit(code)
+    if any(answer.wrong for answer in answers):
+        raise typer.Exit(WRONG_INPUT)
+    if any(answer.plan is None for answer in answers):
+        raise typer.Exit(NOTHING_FITS)
+
+
+def _answers(file: str, clouds: Sequence[str], offers: Path | None) -> list[Planned]:
+    """One for each Workspace. Ends the command where a file cannot be read."""
+    from services.cli.manifests import BadFile, read_manifests
+    from services.cli.offered import offers_of_clouds, offers_of_file
+    from services.cli.plans import plan_manifest
+    from services.scheduler.catalog import load_catalogue
+    from services.scheduler.known_skus import load_known_skus
+
+    try:
+        manifests = read_manifests(file)
+        offered = offers_of_file(offers) if offers else offers_of_clouds(clouds)
+    except BadFile as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(WRONG_INPUT) from error
+    catalogue, known = load_catalogue(), load_known_skus()
+    return [plan_manifest(m, offered, catalogue, known, _from_hub(m.state, catalogue)) for m in manifests]
 
 
 def _from_hub(state: WorkspaceState | None, catalogue: Catalogue) -> ModelFacts | Refusal | None:

@@ -39,28 +39,31 @@ def size(
     from services.cli.sizes import Question, answer
     from services.cli.view.size import print_size, show_size
 
-    found = find_model(config)
-    answered = answer(
-        found,
-        Question(
-            gpu_memory_gib=memory_gib(gpu_memory),
-            gpus=gpus,
-            utilization=utilization,
-            batched=max_num_batched_tokens,
-            sequences=max_num_seqs,
-            cache_dtype=kv_cache_dtype,
-            max_model_len=max_model_len,
-            quantization=quantization,
-            adapters=max_loras,
-            adapter_rank=max_lora_rank,
-            eager=enforce_eager,
-        ),
+    question = Question(
+        gpu_memory_gib=memory_gib(gpu_memory),
+        gpus=gpus,
+        utilization=utilization,
+        batched=max_num_batched_tokens,
+        sequences=max_num_seqs,
+        cache_dtype=kv_cache_dtype,
+        max_model_len=max_model_len,
+        quantization=quantization,
+        adapters=max_loras,
+        adapter_rank=max_lora_rank,
+        eager=enforce_eager,
     )
+    found = find_model(config)
+    answered = answer(found, question)
     print_size(answered) if output is Output.JSON else show_size(answered)
-    if found.note:
-        typer.echo(f"Note: {found.note}", err=True)
-    if answered.problem:
-        typer.echo(answered.problem, err=True)
+    _remark(found.note, answered.problem)
+
+
+def _remark(note: str | None, problem: str | None) -> None:
+    """What is to be said beside the numbers. Ends the command where the model does not fit."""
+    if note:
+        typer.echo(f"Note: {note}", err=True)
+    if problem:
+        typer.echo(problem, err=True)
         raise typer.Exit(DOES_NOT_FIT)
 
 

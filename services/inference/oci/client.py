@@ -93,15 +93,6 @@ class Registry:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         return self._call("GET", f"blobs/{digest}", headers=headers)
 
-    def small_blob(self, digest: str, most: int) -> bytes:
-        """A whole blob of at most `most` bytes, checked."""
-        with self.blob(digest) as response:
-            content = read_bounded(response, most, self._where(digest))
-        algorithm, _, digits = digest.partition(":")
-        if hashlib.new(algorithm, content).hexdigest() != digits:
-            raise Hostile(f"{self._where(digest)}: the registry sent other bytes than the digest says.")
-        return content
-
     def has_blob(self, digest: str) -> bool:
         """Whether the repository has a blob."""
         try:
