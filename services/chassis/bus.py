@@ -5,6 +5,7 @@ raises is turned into a paced new try; what cannot be parsed goes to the dead le
 """
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -22,11 +23,11 @@ from pydantic import ValidationError
 
 from services.chassis.bus_connection import TIMEOUT, Connection
 from services.chassis.metrics import Metrics
+from services.chassis.offer_bucket import read_offers
 from services.chassis.pulls import FETCH_SECONDS, Pulls
 from services.chassis.settings import Settings
 from services.chassis.settle import Again, Outdated, UnreadableObject, readable
 from services.chassis.telemetry import Telemetry
-from services.chassis.topology import offering
 from services.contracts.messages import Demand, Message, PlanState, Report, WorkspaceState
 from services.contracts.offers import Offers
 from services.contracts.subjects import OFFERS_BUCKET, Stream
@@ -200,26 +201,9 @@ class Bus(Connection):
         bucket = await self.js.key_value(OFFERS_BUCKET)
         await bucket.put(offers.provider, offers.to_json())
 
-    async def offers(self) -> tuple[Offers, ...]:
-        """What all providers offer, sorted by name."""
-        js = self.js
-        try:
-            found = [await self._offered(js, name) for name in await offering(js)]
-        except NotFoundError:
-            return ()  # nobody has offered anything since the bucket was lost
-        return tuple(offers for offers in found if offers)
-
-    async def _offered(self, js: JetStreamContext, name: str) -> Offers | None:
-        """What one provider offers. One that offers what cannot be read harms itself alone."""
-        raw = await js.get_last_msg(f"KV_{OFFERS_BUCKET}", f"$KV.{OFFERS_BUCKET}.{name}", direct=True)
-        if not raw.data:
-            return None
-        try:
-            offers = Offers.model_validate_json(raw.data)
-        except ValidationError as error:
-            log.warning("offers cannot be read", extra={"provider": name, "reason": readable(error)[:500]})
-            return None
-        return offers if offers.provider == name else None
+    async def offers(self, *, younger_than: float = math.inf) -> tuple[Offers, ...]:
+        """What all providers have put there within so many seconds, sorted by name."""
+        return await read_offers(self.client, self.js, younger_than)
 
     # -- handling
 

@@ -34,8 +34,6 @@ from services.scheduler.refusal import Refusal
 
 SET_ASIDE_FOR: Final = timedelta(minutes=10)
 """How long an offer that failed is not planned again."""
-LIVE_FOR: Final = timedelta(seconds=90)
-"""A provider that has not renewed its offers for so long is not there."""
 WAIT_FOR_OFFERS: Final = 5.0
 HOT: Final = frozenset({ANNOTATION_BENCHMARK, ANNOTATION_DISABLE_BENCHMARK})
 """Annotations that change nothing of nodes and engine."""
@@ -65,15 +63,15 @@ def decide(
 ) -> Decision:
     """Keep the previous plan, make a new one, or say why there can be none.
 
-    `hub` is what is known of a model that is not in the catalogue.
+    `offers` are those of the providers that are there now. `hub` is what is known of a model that is not in the
+    catalogue.
     """
     inputs, failure = digest(state), spent(previous, reports)
-    live = [o for o in offers if now - o.published_at <= LIVE_FOR]
     if previous is not None and stands(state, previous, reports):
         kept = _kept(previous, state, now)
-        return kept if failure is None else _insisted(kept, state, previous, failure, live, catalogue, hub, now)
+        return kept if failure is None else _insisted(kept, state, previous, failure, offers, catalogue, hub, now)
     aside = _set_aside(previous, failure if previous and previous.inputs == inputs else None, now)
-    made = make_plan(state, live, aside, catalogue, known, held=previous, hub=hub)
+    made = make_plan(state, offers, aside, catalogue, known, held=previous, hub=hub)
     if isinstance(made, Refusal):
         return _refused(made, previous, aside, now)
     return _planned(_follow(previous, made.model_copy(update={"inputs": inputs, "set_aside": aside})))

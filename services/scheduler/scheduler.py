@@ -44,10 +44,12 @@ what it costs the API server and the bus to make one is several times what a wor
 """
 OFFERS_FOR: Final = 1.0
 """Seconds for which a reading of the offers serves all workspaces."""
+LIVE_FOR: Final = 90.0
+"""A provider that has not renewed its offers for so many seconds is not there."""
 
 
 class OfferBook:
-    """The offers of all providers, read at most once a second however many workspaces ask."""
+    """The offers of all providers that are there, read at most once a second however many workspaces ask."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -60,7 +62,7 @@ class OfferBook:
         async with self._lock:
             now = asyncio.get_running_loop().time()
             if now - self._read_at > OFFERS_FOR:
-                self._offers = await self._bus.offers()
+                self._offers = await self._bus.offers(younger_than=LIVE_FOR)
                 self._read_at = now
             return self._offers
 

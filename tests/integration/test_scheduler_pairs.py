@@ -33,10 +33,10 @@ class Slow:
         self.stopped, self.go_on = asyncio.Event(), asyncio.Event()
         read = bus.offers
 
-        async def slowly() -> tuple[Offers, ...]:
+        async def slowly(*, younger_than: float) -> tuple[Offers, ...]:
             self.stopped.set()
             await self.go_on.wait()
-            return await read()
+            return await read(younger_than=younger_than)
 
         monkeypatch.setattr(bus, "offers", slowly)
 

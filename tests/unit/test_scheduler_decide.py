@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,11 +88,6 @@ def test_the_provider_that_an_annotation_names_is_the_only_one_asked() -> None:
     assert (decision.plan, decision.condition.reason) == (None, Reason.WAITING_FOR_PROVIDER)
     assert "Provisioners running: cloud, fake" in decision.condition.message
     assert decision.again
-
-
-def test_a_provider_that_stopped_renewing_its_offers_is_not_there() -> None:
-    stale = CLOUD.model_copy(update={"published_at": NOW - timedelta(minutes=5)})
-    assert decided(workspace(), (stale,)).condition.reason == Reason.WAITING_FOR_PROVIDER
 
 
 @pytest.mark.parametrize(
