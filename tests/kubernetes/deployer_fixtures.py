@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest_asyncio
 
@@ -76,20 +78,32 @@ async def planner(client: KubeClient, bus: Bus, namespace: str) -> Planner:
 async def node(client: KubeClient) -> AsyncIterator[str]:
     """A node with the labels of the sample plan, that runs nothing by itself."""
     name = "deployer-test"
-    status: JsonObject = {
-        "capacity": {"cpu": "4", "memory": "8Gi", "pods": "10"},
-        "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "10"},
-        "conditions": [{"type": "Ready", "status": "True", "reason": "Test", "message": ""}],
-    }
     obj: JsonObject = {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": {"apps": "phi", "kaito.sh/workspace": "w"}},
     }
     await client.apply(obj, manager="test")
-    await client.apply(obj | {"status": status}, manager="test", subresource="status")
+    await _beat(client, obj)
+    beating = asyncio.create_task(_go_on_beating(client, obj))
     yield name
+    beating.cancel()
     await client.delete(ObjectRef(NODES, name))
+
+
+async def _go_on_beating(client: KubeClient, node: JsonObject) -> None:
+    """Kubernetes takes a node that has not said for 40 s that it is well for dead, and its pods for not ready."""
+    while True:
+        await asyncio.sleep(10)
+        await _beat(client, node)
+
+
+async def _beat(client: KubeClient, node: JsonObject) -> None:
+    room: JsonObject = {"cpu": "4", "memory": "8Gi", "pods": "10"}
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    ready: JsonObject = {"type": "Ready", "status": "True", "reason": "Test", "message": "", "lastHeartbeatTime": now}
+    status: JsonObject = {"capacity": room, "allocatable": room, "conditions": [ready]}
+    await client.apply(node | {"status": status}, manager="test", subresource="status")
 
 
 def plan(revision: int = 1, **changed: object) -> Plan:
