@@ -18,6 +18,7 @@ from faststream.nats import NatsBroker
 from faststream.nats.message import NatsMessage
 from nats.aio.msg import Msg
 
+from services.chassis.cancellation import raise_if_cancelled
 from services.chassis.letter import fitted
 from services.chassis.metrics import Metrics
 from services.chassis.settle import Ack, DeadLetter, Nak, Settlement, readable, settle
@@ -153,6 +154,7 @@ async def _kept(message: NatsMessage) -> AsyncIterator[None]:
 
     async def tell() -> None:
         while True:
+            raise_if_cancelled()
             await asyncio.sleep(ACK_WAIT / 3)
             with suppress(nats.errors.Error):
                 await message.in_progress()

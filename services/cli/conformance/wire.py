@@ -14,6 +14,7 @@ from nats.js.api import DeliverPolicy, RawStreamMsg
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
+from services.chassis.cancellation import raise_if_cancelled
 from services.chassis.metrics import Metrics
 from services.chassis.topology import Topology
 from services.cli.conformance.heard import Heard
@@ -154,6 +155,7 @@ def _demand(body: bytes) -> Demand | None:
 async def _mend(topology: Topology) -> None:
     """What fails is tried again with the next look."""
     while True:
+        raise_if_cancelled()
         with suppress(JetStreamError, nats.errors.Error, OSError, TimeoutError):
             await topology.ensure()
         await asyncio.sleep(MEND_EVERY)
