@@ -29,10 +29,14 @@ make_venv() {
         "Install it (on Debian and Ubuntu: apt install python3 python3-venv) and run make again."
     echo "Making the Python environment $venv with $("$python" --version)."
     "$python" -m venv --clear --without-pip "$venv"
-    # The pip that Python has serves too, from 22.3 on; to make a copy of it takes seconds.
-    "$python" -c 'import pip, sys; sys.exit([*map(int, pip.__version__.split(".")[:2])] < [22, 3])' 2>/dev/null ||
+}
+
+# The pip that Python has serves too, from 22.3 on; to make a copy of it takes seconds.
+ensure_pip() {
+    "$venv/bin/python" -c 'import pip' 2>/dev/null ||
+        "$python" -c 'import pip, sys; sys.exit([*map(int, pip.__version__.split(".")[:2])] < [22, 3])' 2>/dev/null ||
         "$venv/bin/python" -m ensurepip >/dev/null 2>&1 || fail \
-        "$("$python" --version) is there, but it has neither a pip of 22.3 or newer nor a complete venv module." \
+        "$("$venv/bin/python" --version) is there, but has neither a pip of 22.3 or newer nor a complete venv module." \
         "Install one (on Debian and Ubuntu: apt install python3-venv) and run make again."
 }
 
@@ -74,6 +78,7 @@ install_all_with_pip() {
 
 python=$(find_python)
 is_new_enough "$venv/bin/python" || make_venv
+ensure_pip
 pip install --quiet "uv==$uv_version"
 hand_over_pip_settings
 echo "Installing the packages of requirements.lock."

@@ -1,8 +1,9 @@
 """How often a process of the engine looks for garbage: seldom while it imports vLLM, as usual afterwards.
 
-The import makes millions of objects that stay; with Python's own threshold, to look at them again and again is a
-third of its time. Each process of the engine imports for itself, and begins with `services.inference.app`, where the
-usual one is put off: multiprocessing imports the program's first module in every process that it spawns.
+The import makes very many objects that stay; with Python's own threshold, to look at them again and again is a
+quarter to a third of its time. Each process of the engine imports for itself, and begins with
+`services.inference.app`, where the usual threshold is put off: multiprocessing imports the program's first module in
+every process that it spawns.
 """
 
 import gc

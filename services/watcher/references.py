@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from services.chassis.kube import CONFIGMAPS, SECRETS, KubeClient, ObjectRef, dig_dict
 from services.contracts.conditions import Reason
+from services.contracts.labels import is_subdomain
 from services.contracts.serving import ANNOTATION_API_KEY_SECRET, serving_of
 from services.contracts.workspace import CONFIG_KEY_INFERENCE, CONFIG_KEY_TUNING, WorkspaceSpec
-from services.watcher.checks.names import is_object_name, named_secrets
+from services.watcher.checks.names import named_secrets
 from services.watcher.checks.size import fits, too_long_config, too_long_spec
 from services.watcher.validate import Problem, find_problem
 from services.watcher.workspace import Workspace
@@ -91,7 +92,7 @@ def secret_names(spec: WorkspaceSpec, annotations: Mapping[str, str]) -> Iterato
     Only those that can exist: a placeholder in capitals, as manifests in documents have, does not keep a plan back.
     """
     for name, field in named_secrets(spec):
-        if is_object_name(name):
+        if is_subdomain(name):
             yield name, field
     if secret := serving_of(annotations).api_key_secret:
         yield secret, f"the annotation {ANNOTATION_API_KEY_SECRET}"

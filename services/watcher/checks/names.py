@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from services.contracts.labels import LONGEST_SUBDOMAIN, is_subdomain
 from services.contracts.workspace import Tuning, WorkspaceSpec
 
 LONGEST_NAME = 52
 """A StatefulSet puts its name, a dash and a hash of ten into a label of its pods; labels hold 63 characters."""
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 """A DNS-1035 label: what a Service may be called."""
-LONGEST_OBJECT_NAME = 253
-_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-"""A DNS-1123 subdomain: what a ConfigMap or a Secret may be called."""
 _PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_]*")
 """Stands in documents for a name of one's own."""
 
@@ -28,20 +26,15 @@ def invalid_name(name: str) -> Iterator[str]:
         )
 
 
-def is_object_name(name: str) -> bool:
-    """Whether a ConfigMap or a Secret can be called so."""
-    return len(name) <= LONGEST_OBJECT_NAME and _OBJECT_NAME.fullmatch(name) is not None
-
-
 def invalid_references(spec: WorkspaceSpec) -> Iterator[str]:
     """Names that no ConfigMap or Secret of the Workspace's namespace can have."""
     part = "tuning" if spec.tuning else "inference"
     named = [*([(spec.config, f"{part}.config", "ConfigMap")] if spec.config else ())]
     named += [(name, field, "Secret") for name, field in named_secrets(spec)]
     for name, field, kind in named:
-        if not is_object_name(name) and not (kind == "Secret" and _stands_for_another(name, field)):
+        if not is_subdomain(name) and not (kind == "Secret" and _stands_for_another(name, field)):
             yield (
-                f"{field} is {name[:100]!r}, which is no name of a {kind}: use at most {LONGEST_OBJECT_NAME} small "
+                f"{field} is {name[:100]!r}, which is no name of a {kind}: use at most {LONGEST_SUBDOMAIN} small "
                 f"letters, digits, dashes and dots, with a letter or digit at both ends. The {kind} is looked for in "
                 "the Workspace's namespace."
             )
