@@ -22,6 +22,7 @@ from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
 from services.chassis.bus_connection import TIMEOUT, Connection
+from services.chassis.drop import drop
 from services.chassis.metrics import Metrics
 from services.chassis.offer_bucket import read_offers
 from services.chassis.pulls import FETCH_SECONDS, Pulls
@@ -192,7 +193,7 @@ class Bus(Connection):
         raw = await self._raw(stream, subject)
         message = None if raw is None else _parsed(kind, raw)
         if raw is not None and message is not None and message.uid == uid:
-            await self.js.purge_stream(stream, subject=subject, seq=int(raw.seq or 0) + 1)
+            await drop(self.js, stream, subject, int(raw.seq or 0))
 
     # -- offers
 

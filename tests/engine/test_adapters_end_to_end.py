@@ -192,6 +192,16 @@ def goes_on(machine: Machine, model: str) -> str:
     return told.choices[0].text
 
 
+@pytest.fixture(scope="module")
+def both(machine: Machine, image: str, tuned: JsonObject) -> Machine:
+    """The machine, where the model is served with the adapter that was tuned and with another, to who has the key."""
+    machine.run("kubectl", "delete", "workspace", TUNING, "--timeout=120s")
+    machine.run("kubectl", "create", "secret", "generic", "key", f"--from-literal={SECRET_KEY_API_KEY}={KEY}")
+    apply(machine, from_registry("loud", image), from_registry("lighthouse", str(tuned["reference"])))
+    serves(machine)
+    return machine
+
+
 def test_a_model_is_tuned_with_data_of_a_registry_and_the_adapter_is_pushed_there(
     registry: str, tuned: JsonObject
 ) -> None:
@@ -199,18 +209,13 @@ def test_a_model_is_tuned_with_data_of_a_registry_and_the_adapter_is_pushed_ther
     assert tuned["reference"] == f"{registry}/team/lighthouse@{tuned['digest']}"
 
 
-def test_what_was_pushed_is_served_unchanged_beside_another_adapter_of_the_registry(
-    machine: Machine, image: str, tuned: JsonObject
-) -> None:
-    machine.run("kubectl", "delete", "workspace", TUNING, "--timeout=120s")
-    machine.run("kubectl", "create", "secret", "generic", "key", f"--from-literal={SECRET_KEY_API_KEY}={KEY}")
-    apply(machine, from_registry("loud", image), from_registry("lighthouse", str(tuned["reference"])))
-    serves(machine)
-    assert "lighthouse is served (rank 8, strength 1)" in told(machine, "loud is served (rank 4, strength 1)")
-    serves(machine, "Ready")
-    with client(machine) as asked:
-        assert [model.id for model in asked.models.list()] == [BASE, "loud", "lighthouse"]
-    assert goes_on(machine, "loud") != goes_on(machine, BASE)
+def test_what_was_pushed_is_served_unchanged_beside_another_adapter_of_the_registry(both: Machine) -> None:
+    assert "lighthouse is served (rank 8, strength 1)" in told(both, "loud is served (rank 4, strength 1)")
+    serves(both, "Ready")
+    with client(both) as asked:
+        # each is served as soon as it is there, so their order is that of their downloads
+        assert sorted(model.id for model in asked.models.list()) == ["lighthouse", "loud", BASE]
+    assert goes_on(both, "loud") != goes_on(both, BASE)
 
 
 def test_the_adapter_answers_as_it_was_trained_and_the_model_does_not(machine: Machine) -> None:

@@ -15,6 +15,7 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
 from services.chassis.cancellation import raise_if_cancelled
+from services.chassis.drop import drop_all
 from services.chassis.metrics import Metrics
 from services.chassis.topology import Topology
 from services.cli.conformance.heard import Heard
@@ -135,8 +136,8 @@ class Wire:
     async def forget(self, namespace: str, name: str, provider: str) -> None:
         """Drop demand and report of a workspace that is done with; HISTORY keeps its copies for its time."""
         where = f"{namespace}.{name}"
-        await self._js.purge_stream(Stream.DEMANDS, subject=f"{PREFIX}.demand.{provider}.{where}")
-        await self._js.purge_stream(Stream.REPORTS, subject=f"{PREFIX}.report.*.{where}")
+        await drop_all(self._js, Stream.DEMANDS, f"{PREFIX}.demand.{provider}.{where}")
+        await drop_all(self._js, Stream.REPORTS, f"{PREFIX}.report.*.{where}")
 
     async def _last(self, stream: str, subject: str) -> RawStreamMsg | None:
         try:
