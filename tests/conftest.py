@@ -16,7 +16,10 @@ from hypothesis import settings
 from xdist.workermanage import NodeManager
 
 from deploy.local import ports
+from tests.plane import control_plane, kubectl, workspace_crd
 from tests.stack import Stack
+
+__all__ = ["control_plane", "kubectl", "workspace_crd"]
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("kaitobus", deadline=None)
@@ -25,10 +28,16 @@ settings.load_profile("kaitobus")
 
 FOLDER = Path(__file__).parent
 LONGEST = (
+    "chaos/test_kill.py",
     "conformance/test_aws.py",
+    "chaos/test_bus_faults.py",
     "conformance/test_fake.py",
+    "chaos/test_start.py",
     "kubernetes/test_crash_points.py",
+    "chaos/test_cloud_refusals.py",
     "kubernetes/test_cloud_faults.py",
+    "chaos/test_change.py",
+    "chaos/test_refusals.py",
     "conformance/test_azure.py",
     "integration/test_conformance.py",
     "conformance/test_karpenter.py",

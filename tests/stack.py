@@ -25,13 +25,22 @@ from deploy.local.controlplane import ControlPlane
 from deploy.local.logs import log_tail
 from deploy.local.nats import nats_process
 from deploy.local.ports import assign_ports
-from deploy.local.process import ProcessSpec, ensure_running, is_alive, recorded, spawn, terminate, wait_ready
+from deploy.local.process import (
+    ProcessSpec,
+    ensure_running,
+    is_alive,
+    recorded,
+    terminate,
+    wait_ready,
+)
 from deploy.local.services import MODULES, service_processes
 from deploy.local.state import LocalState
 from services.chassis.kube import WORKSPACES, JsonObject, KubeClient, NotFound, ObjectRef, Unreachable
 from services.contracts.status import WorkspaceStatus
+from tests.sparing import SPARING, spawn_sparing
 
 T = TypeVar("T")
+Begin = Callable[[ProcessSpec, Path], object]
 
 NATS = "nats"
 SERVICES = ("watcher", "scheduler", "provisioner-fake", "deployer")
@@ -67,9 +76,12 @@ What comes only because all is looked at again comes later."""
 class Stack:
     """NATS and services in a folder of their own. A replica is a process under a name like `watcher-2`."""
 
-    def __init__(self, folder: Path, plane: ControlPlane, kube: KubeClient, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, plane: ControlPlane, kube: KubeClient, settings: Mapping[str, str], begin: Begin
+    ) -> None:
         self.folder = folder
         self._settings = settings
+        self._begin = begin
         self.plane = plane
         self.kube = kube
         replicas = {f"{name}-{number}": name for number in (1, 2) for name in MODULES}
@@ -110,7 +122,7 @@ class Stack:
         for name in names:
             process = recorded(name, self.state.run_folder)
             if process is None or not is_alive(process):
-                spawn(self._specs[name], self.state.run_folder)
+                self._begin(self._specs[name], self.state.run_folder)
 
     async def ready(self, *names: str) -> None:
         """Wait until these say that they are ready."""
@@ -148,7 +160,7 @@ class Stack:
         """Run kubectl; returns what it printed."""
         done = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("kubectl")), *arguments,
-            env={"PATH": os.defpath, "HOME": str(self.folder), "KUBECONFIG": str(self.plane.kubeconfig)},
+            env={"PATH": os.defpath, "HOME": str(self.folder), "KUBECONFIG": str(self.plane.kubeconfig), **SPARING},
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         output, errors = await asyncio.wait_for(done.communicate(stdin.encode()), seconds)
@@ -235,13 +247,15 @@ async def _lists_workspaces(kube: KubeClient) -> bool:
 
 
 @asynccontextmanager
-async def running(folder: Path, plane: ControlPlane, settings: Mapping[str, str] = QUICK) -> AsyncIterator[Stack]:
+async def running(
+    folder: Path, plane: ControlPlane, settings: Mapping[str, str] = QUICK, begin: Begin = spawn_sparing
+) -> AsyncIterator[Stack]:
     """A stack on a control plane that has the Workspace resource; all that was started ends with it.
 
-    `settings` are environment variables of every service.
+    `settings` are environment variables of every service, `begin` starts and records a process.
     """
     async with await KubeClient.connect(str(plane.kubeconfig)) as kube:
-        stack = Stack(folder, plane, kube, settings)
+        stack = Stack(folder, plane, kube, settings, begin)
         try:
             await stack.kubectl("apply", "--server-side", "-f", str(crd_for(await kube.version())))
             await until(lambda: _lists_workspaces(kube), what="the Workspace resource")

@@ -6,6 +6,7 @@ back the same cluster on the same ports.
 
 import asyncio
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -28,18 +29,20 @@ from deploy.local.process import ProcessError, ProcessSpec, alive, ensure_runnin
 class ControlPlane:
     """The four processes of one state folder. Each method may be called by another process than the last."""
 
-    def __init__(self, config: ControlPlaneConfig) -> None:
+    def __init__(self, config: ControlPlaneConfig, environment: Mapping[str, str] | None = None) -> None:
         self.config = config
-        self._specs = {spec.name: spec for spec in control_plane_processes(config)}
+        specs = (spec.model_copy(update={"env": dict(environment or {})}) for spec in control_plane_processes(config))
+        self._specs = {spec.name: spec for spec in specs}
 
     @classmethod
-    async def prepare(cls, binaries: Binaries, state: Path) -> Self:
+    async def prepare(cls, binaries: Binaries, state: Path, environment: Mapping[str, str] | None = None) -> Self:
         """Choose ports and make certificates and kubeconfigs in `state`, or keep those that are there.
 
-        Raises ProcessError when the programs do not run on this machine.
+        `environment` is set for the processes that it starts. Raises ProcessError when the programs do not run on this
+        machine.
         """
         version = await kubernetes_version(binaries.kube_apiserver)
-        return cls(await asyncio.to_thread(_configure, binaries, version, state.absolute()))
+        return cls(await asyncio.to_thread(_configure, binaries, version, state.absolute()), environment)
 
     @property
     def kubeconfig(self) -> Path:

@@ -75,22 +75,33 @@ def spawn(spec: ProcessSpec, run_folder: Path) -> RunningProcess:
     """
     run_folder.mkdir(parents=True, exist_ok=True)
     spec.log_path.parent.mkdir(parents=True, exist_ok=True)
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | spec.env
+    environment = environment_of(spec)
     if shutil.which(spec.argv[0], path=environment.get("PATH")) is None:
         text = "No such file, or it may not be executed"
         raise ProcessError(f"{spec.name} cannot be started: {spec.argv[0]}: {text}")
     told, tell = os.pipe()
     try:
-        pid = _spawn_waiting(spec, environment, told)
-        stat = _stat(pid)
-        process = RunningProcess(
-            name=spec.name, pid=pid, start_time=stat.start_time if stat else 0, boot_id=_boot_id(), argv=spec.argv
-        )
-        _record(process, run_folder)
+        process = record(spec, _spawn_waiting(spec, environment, told), run_folder)
         os.write(tell, b"\n")
     finally:
         os.close(told)
         os.close(tell)
+    return process
+
+
+def environment_of(spec: ProcessSpec) -> dict[str, str]:
+    """Return the whole environment that the process gets."""
+    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | spec.env
+
+
+def record(spec: ProcessSpec, pid: int, run_folder: Path) -> RunningProcess:
+    """Write down that `spec` runs as that process, for whoever starts, adopts or ends it next."""
+    stat = _stat(pid)
+    start_time = stat.start_time if stat else 0
+    process = RunningProcess(name=spec.name, pid=pid, start_time=start_time, boot_id=_boot_id(), argv=spec.argv)
+    draft = run_folder / f".{process.name}.json"
+    draft.write_text(process.model_dump_json())
+    draft.rename(run_folder / f"{process.name}.json")
     return process
 
 
@@ -225,12 +236,6 @@ def _stat(pid: int) -> _Stat | None:
 
 def _boot_id() -> str:
     return _BOOT_ID.read_text().strip()
-
-
-def _record(process: RunningProcess, run_folder: Path) -> None:
-    draft = run_folder / f".{process.name}.json"
-    draft.write_text(process.model_dump_json())
-    draft.rename(run_folder / f"{process.name}.json")
 
 
 def _log_tail(path: Path) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
+from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Literal
 
 import yaml
@@ -70,11 +73,12 @@ def tables() -> tuple[str, ...]:
     return tuple(sorted(n[5:-5] for n in names if n.startswith("skus-") and n.endswith(".yaml")))
 
 
-def load_table(cloud: str) -> dict[str, Sku]:
+@cache
+def load_table(cloud: str) -> Mapping[str, Sku]:
     """The sizes of one cloud, by name in lower case. Raises FileNotFoundError where there is no such table."""
     text = files("presets").joinpath(f"skus-{cloud}.yaml").read_text("utf-8")
     table = _Table.model_validate(yaml.load(text, Loader=yaml.CSafeLoader))
-    return {sku.name.lower(): sku.model_copy(update={"taints": table.taints}) for sku in table.skus}
+    return MappingProxyType({sku.name.lower(): sku.model_copy(update={"taints": table.taints}) for sku in table.skus})
 
 
 def load_skus() -> dict[str, Sku]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from deploy.local.binaries import ensure_control_plane
 from deploy.local.controlplane import ControlPlane
+from deploy.local.process import spawn
 from tests.bench import served, start
 from tests.bench.figure import Figure, table
 from tests.bench.hop import measure_alone, measure_hop
@@ -63,7 +64,7 @@ async def _on_a_stack(folder: Path, wanted: Sequence[str]) -> list[Figure]:
     plane = await ControlPlane.prepare(await ensure_control_plane(_say), folder / "kubernetes")
     try:
         await plane.start()
-        async with running(folder / "stack", plane, {}) as stack:
+        async with running(folder / "stack", plane, {}, spawn) as stack:
             await stack.start()
             return figures + await _figures(stack, wanted, folder)
     finally:

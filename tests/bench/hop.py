@@ -29,7 +29,7 @@ STREAM, DURABLE, SUBJECTS = provisioner(PROVIDER)
 
 async def measure_alone(folder: Path) -> Figure:
     """On a nats-server with our streams, and nothing else."""
-    server = NatsServer(folder)
+    server = NatsServer(folder, environment={})
     await server.start()
     try:
         client = await nats.connect(server.url)

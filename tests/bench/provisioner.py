@@ -24,6 +24,7 @@ from nats.js.api import DeliverPolicy
 
 from deploy.local.binaries import ensure_control_plane
 from deploy.local.controlplane import ControlPlane
+from deploy.local.process import spawn
 from services.chassis.bus import Bus
 from services.chassis.kube import NODES, KubeClient, dig_str
 from services.chassis.metrics import Metrics
@@ -72,7 +73,7 @@ async def measure(demands: int = 1000) -> list[Figure]:
         plane = await ControlPlane.prepare(await ensure_control_plane(_quiet), Path(folder) / "kubernetes")
         try:
             await plane.start()
-            async with running(Path(folder) / "stack", plane, SETTINGS) as stack:
+            async with running(Path(folder) / "stack", plane, SETTINGS, spawn) as stack:
                 await stack.start("nats", "watcher-1", "provisioner-fake-1")
                 return await measure_provisioner(stack, demands)
         finally:

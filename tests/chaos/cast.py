@@ -153,11 +153,11 @@ class Cast:
         await until_none(self.leftovers)
 
     async def leftovers(self) -> list[str]:
-        """What is left of the workspaces, in words."""
-        found = [f"Workspace {dig_str(w, 'metadata', 'name')}" for w in await self._workspaces()]
+        """What is left, in words: Workspaces; without them, what belonged to them; and in the end messages."""
+        left = [f"Workspace {dig_str(w, 'metadata', 'name')}" for w in await self._workspaces()]
         for resource in (STATEFULSETS, SERVICES, PODS, NODES):
-            found += [f"{resource.kind} {dig_str(o, 'metadata', 'name')}" for o in await self._owned(resource)]
-        return found + await self._messages()
+            left = left or [f"{resource.kind} {dig_str(o, 'metadata', 'name')}" for o in await self._owned(resource)]
+        return left or await self._messages()
 
     async def _messages(self) -> list[str]:
         async with self.stack.jetstream() as js:

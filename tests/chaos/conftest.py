@@ -12,10 +12,7 @@ from deploy.local.controlplane import ControlPlane
 from services.chassis.kube import NAMESPACES
 from tests.chaos.cast import Cast
 from tests.chaos.witness import Witness
-from tests.kubernetes.conftest import control_plane
 from tests.stack import Stack, running
-
-__all__ = ["control_plane"]
 
 FOLDER = Path(__file__).parent
 
@@ -30,13 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(300, func_only=True))
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def whole(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     async with running(tmp_path_factory.mktemp("chaos"), control_plane) as stack:
         yield stack
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def witness(whole: Stack) -> AsyncIterator[Witness]:
     found = Witness(whole.kube)
     watching = asyncio.create_task(found.watch())

@@ -1,27 +1,21 @@
-"""One control plane for all workers, since these tests mostly wait, and a nats-server of each test's own."""
+"""The cluster, and a nats-server of each test's own."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from filelock import AsyncFileLock
 
-from deploy.local.binaries import ensure_control_plane
 from deploy.local.controlplane import ControlPlane
 from services.chassis.kube import NODES, KubeClient, ObjectRef
 from services.contracts.workspace import LABEL_PROVIDER
 from tests.conformance.under_test import Place
 from tests.integration.conftest import NatsServer
-from tests.kubernetes.conftest import Kubectl, apply_crd, kubectl, say
 from tests.kubernetes.service_fixtures import nats_server
 
-__all__ = ["kubectl", "nats_server"]
-
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+__all__ = ["nats_server"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,37 +23,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(400, func_only=True))
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the control plane, the same for each worker."""
-    own = tmp_path_factory.getbasetemp()
-    return (own if WORKER == "alone" else own.parent) / "kubernetes"
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def control_plane(shared: Path) -> AsyncIterator[ControlPlane]:
-    """Start it, or take the one that another worker has started; the last who leaves ends it."""
-    users = shared / "users"
-    users.mkdir(parents=True, exist_ok=True)
-    binaries = await ensure_control_plane(say)
-    async with AsyncFileLock(shared / "lock"):
-        plane = await ControlPlane.prepare(binaries, shared)
-        (users / WORKER).touch()
-        await plane.start()
-    yield plane
-    async with AsyncFileLock(shared / "lock"):
-        (users / WORKER).unlink()
-        if not list(users.iterdir()):
-            await plane.stop()
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def workspace_crd(shared: Path, kubectl: Kubectl) -> None:
-    """The definition of Workspace; two that create it at the same moment would be in each other's way."""
-    async with AsyncFileLock(shared / "lock"):
-        await apply_crd(kubectl)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

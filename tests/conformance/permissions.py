@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.kubernetes.conftest import Kubectl
+from tests.plane import Kubectl
 
 PAGES = Path(__file__).parents[2] / "docs" / "providers"
 ACCOUNT = """

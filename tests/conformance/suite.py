@@ -17,7 +17,7 @@ from services.cli.conformance.outcome import Outcome
 from services.cli.conformance.scenarios import SCENARIOS
 from tests.conformance.permissions import kubeconfig
 from tests.conformance.under_test import Place, Supervised
-from tests.kubernetes.conftest import Kubectl
+from tests.plane import Kubectl
 
 Faults = Mapping[str, Mapping[str, object]]
 """A faults file."""

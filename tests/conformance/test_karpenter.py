@@ -13,8 +13,8 @@ from services.provisioner.providers.karpenter.claim import NODECLAIMS
 from services.provisioner.providers.karpenter.progress import size_of
 from tests.conformance.conftest import nodes_of
 from tests.conformance.suite import Cloud, ProviderSuite
-from tests.kubernetes.conftest import Kubectl
 from tests.kubernetes.karpenter_controller import Karpenter, has, install
+from tests.plane import Kubectl
 
 SIZE = "Standard_NC24ads_A100_v4"
 QUOTA, CAPACITY, FORBIDDEN = "Standard_NC4as_T4_v3", "Standard_NC8as_T4_v3", "Standard_NC16as_T4_v3"

@@ -15,6 +15,7 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from services.cli.conformance.outcome import Result
+from tests.forked import fork
 
 RESULTS = TypeAdapter(list[Result])
 KAITOBUS = (sys.executable, "-m", "services.cli.main", "conformance")
@@ -63,17 +64,14 @@ class Supervised:
 
     async def _supervise(self) -> None:
         while True:
-            with self._log.open("ab") as log:
-                process = await asyncio.create_subprocess_exec(*self._argv, env=self._env, stdout=log, stderr=log)
+            process = fork(self._argv, self._env, self._log)
             self.starts += 1
             self._pid_file.write_text(str(process.pid))
             try:
-                await process.wait()
+                await asyncio.to_thread(process.join)
                 await asyncio.sleep(0.2)
             finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
+                process.kill()
 
     def log(self) -> str:
         """The end of what it has said."""

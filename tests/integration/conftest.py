@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,13 +19,15 @@ from services.chassis.service import Service
 from services.chassis.settings import Settings
 from services.chassis.telemetry import Telemetry
 from services.chassis.topology import Topology
+from tests.sparing import SPARING
 
 
 class NatsServer:
     """One nats-server process that can be killed, wiped and started again on the same port."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, environment: Mapping[str, str] = SPARING) -> None:
         self.store = store
+        self._environment = environment
         self.port = free_port()
         self._process: asyncio.subprocess.Process | None = None
 
@@ -43,6 +46,7 @@ class NatsServer:
             "-js",
             "-sd",
             str(self.store),
+            env={**os.environ, **self._environment},
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
@@ -63,9 +67,9 @@ class NatsServer:
 
 
 @asynccontextmanager
-async def nats_on(store: Path) -> AsyncIterator[NatsServer]:
+async def nats_on(store: Path, environment: Mapping[str, str] = SPARING) -> AsyncIterator[NatsServer]:
     """A server for as long as it is needed."""
-    server = NatsServer(store)
+    server = NatsServer(store, environment)
     await server.start()
     try:
         yield server

@@ -26,7 +26,7 @@ from services.chassis.kube import (
     dig_str,
 )
 from services.provisioner.providers.karpenter.claim import NODECLAIMS
-from tests.kubernetes.conftest import Kubectl, established
+from tests.plane import Kubectl, established
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from tests.kubernetes.conftest import Kubectl
 from tests.kubernetes.karpenter_controller import Karpenter, install
 from tests.kubernetes.provisioner_fixtures import World
+from tests.plane import Kubectl
 
 
 @pytest_asyncio.fixture(loop_scope="session")

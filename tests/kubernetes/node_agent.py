@@ -6,11 +6,11 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import yaml
@@ -18,8 +18,8 @@ import yaml
 from deploy.local.controlplane import ControlPlane
 from deploy.local.node.volumes import shared_memory_of, temporary_dir_of
 from services.chassis.kube import JsonObject
+from tests.forked import fork
 
-ROOT = Path(__file__).parents[2]
 WITHIN_S = 60.0
 
 
@@ -42,7 +42,7 @@ class Agent:
             "--labels", f"test-node={name}", "--cpu", "2", "--memory", "4Gi", "--delete-node-on-exit", *more,
         ]  # fmt: skip
         self._log = folder / "agent.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkServerProcess | None = None
 
     def know_images(self, *names: str) -> None:
         """Write the file of images: programs of this machine, and this very Python."""
@@ -51,10 +51,8 @@ class Agent:
 
     def start(self) -> None:
         """Unless it runs."""
-        if self._process and self._process.poll() is None:
-            return
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._argv, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        if self._process is None or not self._process.is_alive():
+            self._process = fork(self._argv, os.environ, self._log)
 
     def kill(self) -> None:
         """Like a crash: nothing is said, nothing is cleaned up."""
@@ -67,12 +65,15 @@ class Agent:
     def wait(self) -> int:
         """Wait until it ends by itself; returns the exit code."""
         assert self._process is not None
-        return self._process.wait(40)
+        self._process.join(40)
+        assert self._process.exitcode is not None, "it does not end"
+        return self._process.exitcode
 
     def _send(self, number: int) -> int:
         assert self._process is not None
-        self._process.send_signal(number)
-        return self._process.wait(40)
+        if self._process.is_alive():
+            os.kill(self._process.pid or 0, number)
+        return self.wait()
 
     def log(self) -> str:
         return self._log.read_text()

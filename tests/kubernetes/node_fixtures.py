@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from deploy.local.controlplane import ControlPlane
-from tests.kubernetes.conftest import Kubectl
 from tests.kubernetes.node_agent import Agent, eventually, left_outside, manifest, pids_below
+from tests.plane import Kubectl
 
 WATCHES_S = 20
 """Seconds for which one kubectl watches."""

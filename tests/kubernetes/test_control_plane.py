@@ -9,8 +9,8 @@ import pytest
 from deploy.local.controlplane import ControlPlane
 from deploy.local.process import alive, recorded
 from services.chassis.kube import CONFIGMAPS, KubeClient
-from tests.kubernetes.conftest import Kubectl
 from tests.kubernetes.kube_fixtures import Follower, client, configmap, namespace, ref, until
+from tests.plane import Kubectl
 
 __all__ = ["client", "namespace"]
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from services.contracts.conditions import ConditionType
 from services.contracts.status import WorkspaceStatus
-from tests.kubernetes.conftest import Kubectl
 from tests.kubernetes.full_status import condition, full_plan, full_status
+from tests.plane import Kubectl
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

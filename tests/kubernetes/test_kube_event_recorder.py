@@ -7,8 +7,8 @@ import json
 import pytest
 
 from services.chassis.kube import CONFIGMAPS, EventRecorder, EventTarget, KubeClient
-from tests.kubernetes.conftest import Kubectl
 from tests.kubernetes.kube_fixtures import client, configmap, namespace
+from tests.plane import Kubectl
 
 __all__ = ["client", "namespace"]
 

@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 
 from deploy.local.controlplane import ControlPlane
-from tests.kubernetes.conftest import Kubectl
 from tests.kubernetes.node_agent import Agent, eventually, is_private, left_outside, pids_below, pod
 from tests.kubernetes.node_fixtures import apply, becomes, field, log_says, ns, ready
+from tests.plane import Kubectl
 
 __all__ = ["ns"]
 

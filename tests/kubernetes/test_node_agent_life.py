@@ -10,10 +10,10 @@ import uuid
 from pathlib import Path
 
 from deploy.local.controlplane import ControlPlane
-from tests.kubernetes.conftest import Kubectl
 from tests.kubernetes.cuttable_wire import CuttableWire
 from tests.kubernetes.node_agent import Agent, eventually, manifest, pids_below, pod
 from tests.kubernetes.node_fixtures import apply, becomes, field, log_says, node, ns, own_agent, ready
+from tests.plane import Kubectl
 
 __all__ = ["node", "ns", "own_agent"]
 

@@ -16,10 +16,10 @@ from services.provisioner.provider import Instance, InstanceSpec, InstanceState,
 from services.provisioner.providers.karpenter import KarpenterProvider
 from services.provisioner.providers.karpenter.node_class import parse
 from services.provisioner.providers.karpenter.settings import KarpenterSettings
-from tests.kubernetes.conftest import Kubectl
 from tests.kubernetes.karpenter_controller import CLASS, FILE, TEST_CLASSES, Karpenter, make_class
 from tests.kubernetes.karpenter_fixtures import karpenter, number
 from tests.kubernetes.provisioner_fixtures import SIZE, World, until, world
+from tests.plane import Kubectl
 from tests.stack import AT_ONCE
 
 __all__ = ["karpenter", "world"]

@@ -13,7 +13,6 @@ from services.contracts.status import State
 from services.contracts.workspace import FINALIZER
 from services.watcher.app import wire
 from tests.integration.conftest import NatsServer
-from tests.kubernetes.conftest import Kubectl
 from tests.kubernetes.service_fixtures import (
     Workspaces,
     always,
@@ -26,6 +25,7 @@ from tests.kubernetes.service_fixtures import (
     running,
 )
 from tests.kubernetes.watcher_fixtures import all_is_well, plan, served, wanted, workspaces
+from tests.plane import Kubectl
 from tests.stack import AT_ONCE
 
 __all__ = ["bus", "client", "crd", "namespace", "nats_server", "workspaces"]
