@@ -5,7 +5,7 @@ VENV       := .venv
 BIN        := $(VENV)/bin
 READY      := $(VENV)/.ready
 TIERS      := unit conformance integration kubernetes engine chaos
-PARTS      := conformance integration kubernetes
+PARTS      := chaos conformance integration kubernetes
 
 # As pip does, uv trusts the certificates of the system: those of a company's proxy are there alone.
 export UV_SYSTEM_CERTS := 1
@@ -32,7 +32,7 @@ $(READY): requirements.lock pyproject.toml deploy/local/bootstrap.sh
 	@sh deploy/local/bootstrap.sh $(VENV) $(UV_VERSION)
 	@touch $@
 
-test: lint test-unit test-parts test-engine test-chaos ## lint, then all tiers of tests
+test: lint test-unit test-parts test-engine ## lint, then all tiers of tests
 
 test-unit: $(READY) ## pure logic, no I/O
 test-conformance: $(READY) ## every provider against the same suite
@@ -40,19 +40,17 @@ test-integration: $(READY) ## on a real nats-server
 test-kubernetes: $(READY) ## on a real API server
 test-engine: $(READY) ## from kubectl apply to an answer of a real model
 test-chaos: $(READY) ## kill things, nothing is lost
-test-parts: $(READY) ## conformance, integration and kubernetes at once: where one tier waits, another works
+test-parts: $(READY) ## the four tiers on real servers at once: where one test waits, another works
 # Most of these tests wait most of the time: several at once, each worker with servers of its own. Where a file makes
 # something for all its tests, it stays with one worker. Another number: make test-chaos WORKERS=4.
 test-unit: WORKERS := 2
 test-unit: SPREAD = -n $(WORKERS)
 test-parts test-conformance test-integration: WORKERS := 4
-test-kubernetes: WORKERS := 3
+test-kubernetes test-chaos: WORKERS := 3
 test-parts $(PARTS:%=test-%): SPREAD = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-test-chaos: WORKERS := 2
-test-chaos: SPREAD = -n $(WORKERS) --dist worksteal
 # How often a test of real parts that failed is run again; the summary names each. CI's machines are shared and slow.
 RERUNS := 0
-test-parts test-conformance test-integration test-kubernetes test-engine test-chaos: AGAIN = --reruns $(RERUNS) -raR
+test-parts test-engine $(PARTS:%=test-%): AGAIN = --reruns $(RERUNS) -raR
 test-parts:
 	@echo "== $(PARTS:%=tests/%)"; $(BIN)/python -m pytest $(SPREAD) $(AGAIN) $(PARTS:%=tests/%)
 $(TIERS:%=test-%): test-%:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 import time
 import urllib.error
 import urllib.request
@@ -43,7 +42,7 @@ def problem(spec: ProcessSpec) -> str | None:
     if spec.ready is None:
         return None
     # No proxy of the environment: the process is on this machine.
-    tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=spec.ready.ca_file))
+    tls = urllib.request.HTTPSHandler(context=spec.ready.tls())
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), tls)
     try:
         with opener.open(spec.ready.url, timeout=_ASK_SECONDS):

@@ -187,12 +187,15 @@ class Bus(Connection):
         except NotFoundError:
             return None
 
-    async def forget(self, kind: type[Message], subject: str, uid: str) -> None:
-        """Drop the newest message on a subject if it is of that workspace; HISTORY keeps its copy."""
+    async def forget(self, kind: type[M], subject: str, uid: str, meant: Callable[[M], bool] = lambda _: True) -> None:
+        """Drop the newest message on a subject if it is of that workspace, and meant; HISTORY keeps its copy.
+
+        One that comes meanwhile stays.
+        """
         stream = _STREAM_OF[kind]
         raw = await self._raw(stream, subject)
         message = None if raw is None else _parsed(kind, raw)
-        if raw is not None and message is not None and message.uid == uid:
+        if raw is not None and message is not None and message.uid == uid and meant(message):
             await drop(self.js, stream, subject, int(raw.seq or 0))
 
     # -- offers

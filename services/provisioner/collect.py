@@ -98,7 +98,8 @@ class Collector:
             if not await self._is_orphan(owner, workspace):
                 return
             log.warning("collecting what nobody wants", extra={"machine": orphan.name, "owner": owner.uid})
-            await self._bus.forget(Demand, self._subject(owner), owner.uid)
+            # One that lets go brings nothing back: perhaps it has just come, and who sent it waits for the answer.
+            await self._bus.forget(Demand, self._subject(owner), owner.uid, lambda demand: demand.nodes > 0)
             if orphan.instance:
                 await self._provider.delete(orphan.instance)
             else:

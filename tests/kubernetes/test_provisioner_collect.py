@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.chassis.bus import Bus
 from services.contracts.messages import Demand
 from services.contracts.subjects import Stream
 from services.provisioner.collect import Collector
@@ -52,6 +53,25 @@ async def test_a_machine_whose_workspace_is_gone_is_collected(world: World, look
         assert len(await world.nodes()) == 1, "a lost demand alone is no reason"
         await world.delete_workspace()
         await until(lambda: none(world.nodes()))
+
+
+async def test_who_lets_go_while_it_is_collected_is_answered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    forget, subject = Bus.forget, world.demand(0).subject
+
+    async def last_word() -> bool:
+        said = await world.bus.newest(Demand, subject)
+        return said is not None and said.nodes == 0
+
+    async def late(self: Bus, *arguments: object) -> None:
+        await world.bus.publish(world.demand(0))
+        await until(last_word)
+        await forget(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Bus, "forget", late)
+    async with world.provisioner(collect_seconds=0.3, grace_seconds=0.5, settle_seconds=0.5):
+        await world.bus.publish(world.demand(1))
+        await world.until_report(lambda said: said.released)
+        assert await world.nodes() == []
 
 
 async def test_a_demand_without_a_workspace_does_not_bring_a_collected_machine_back(world: World) -> None:
