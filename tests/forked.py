@@ -12,6 +12,7 @@ import os
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -28,10 +29,15 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(list(LOADED))
 
 
+def prepare() -> None:
+    """Begin to load, and wait for nothing: the first fork waits until all is loaded."""
+    forkserver.ensure_running()
+
+
 def fork(argv: Sequence[str], environment: Mapping[str, str], log_path: Path) -> ForkServerProcess:
     """Start what `python -m MODULE ARGUMENTS` would, with that environment; its output is appended to the log.
 
-    It is killed when this process ends.
+    It is ended when this process ends in order, and lives on where that is killed.
     """
     _, option, module, *arguments = argv
     assert option == "-m", argv
@@ -44,8 +50,10 @@ def fork(argv: Sequence[str], environment: Mapping[str, str], log_path: Path) ->
 def _run(module: str, arguments: list[str], environment: dict[str, str], log_path: str) -> None:
     os.setsid()
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.close(log)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [module, *arguments]

@@ -13,6 +13,7 @@ import pytest_asyncio
 from deploy.crds import PLAIN_FILE
 from deploy.local.binaries import ensure_control_plane
 from deploy.local.controlplane import ControlPlane
+from tests.forked import prepare
 from tests.sparing import SPARING
 from tests.stack import until
 
@@ -31,6 +32,7 @@ async def control_plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
     Its `kubeconfig` is the administrator's. The first session on a machine gets the programs, which may
     take minutes; later ones start in a few seconds.
     """
+    prepare()
     binaries = await ensure_control_plane(say)
     plane = await ControlPlane.prepare(binaries, tmp_path_factory.mktemp("kubernetes"), SPARING)
     try:

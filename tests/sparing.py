@@ -13,7 +13,7 @@ SPARING = {"GOGC": "200", "GOMAXPROCS": "1"}
 
 
 def spawn_sparing(spec: ProcessSpec, run_folder: Path) -> None:
-    """Start and record a service or nats-server, as `deploy.local.process.spawn` does."""
+    """Start and record a service or nats-server. A service is recorded when it runs already, unlike with `spawn`."""
     if spec.argv[0] != sys.executable:
         spawn(spec.model_copy(update={"env": spec.env | SPARING}), run_folder)
         return

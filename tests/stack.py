@@ -205,15 +205,15 @@ async def until(found: Callable[[], Awaitable[T]], seconds: float = CONVERGES, w
     value: T | None = None
     try:
         async with asyncio.timeout(seconds):
-            pauses = _pauses()
-            while True:
+            for pause in pauses():
                 with suppress(*UNANSWERED):
                     value = await found()
                 if value:
                     return value
-                await asyncio.sleep(next(pauses))
+                await asyncio.sleep(pause)
     except TimeoutError:
-        pytest.fail(f"{what or 'it'} did not come within {seconds:g} s; at the end: {value!r}")
+        pass
+    pytest.fail(f"{what or 'it'} did not come within {seconds:g} s; at the end: {value!r}")
 
 
 async def until_none(found: Callable[[], Awaitable[Sequence[T]]], seconds: float = CONVERGES) -> None:
@@ -231,7 +231,8 @@ async def until_none(found: Callable[[], Awaitable[Sequence[T]]], seconds: float
         pytest.fail(f"still there after {seconds:g} s: {left}")
 
 
-def _pauses() -> Iterator[float]:
+def pauses() -> Iterator[float]:
+    """Seconds between two looks, for ever."""
     pause = FIRST_PAUSE
     while True:
         yield pause
@@ -257,7 +258,7 @@ async def running(
     async with await KubeClient.connect(str(plane.kubeconfig)) as kube:
         stack = Stack(folder, plane, kube, settings, begin)
         try:
-            await stack.kubectl("apply", "--server-side", "-f", str(crd_for(await kube.version())))
+            await stack.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crd_for(await kube.version())))
             await until(lambda: _lists_workspaces(kube), what="the Workspace resource")
             yield stack
         finally:

@@ -111,7 +111,7 @@ def _apiserver(config: ControlPlaneConfig) -> ProcessSpec:
         "kubelet-certificate-authority": pki.ca.cert,
         "kubelet-preferred-address-types": "InternalIP",
         "profiling": "false",
-        # One user has nobody to share with. Before 1.26 to count the shares costs a third of what it does at rest.
+        # One user has nobody to share with, and to count the shares is a third of what 1.20 does at rest.
         "enable-priority-and-fairness": "false",
     }
     ready = _ready(config, APISERVER, "readyz")

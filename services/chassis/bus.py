@@ -22,7 +22,7 @@ from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
 from services.chassis.bus_connection import TIMEOUT, Connection
-from services.chassis.drop import drop
+from services.chassis.drop import drop, newest
 from services.chassis.metrics import Metrics
 from services.chassis.offer_bucket import read_offers
 from services.chassis.pulls import FETCH_SECONDS, Pulls
@@ -193,7 +193,7 @@ class Bus(Connection):
         One that comes meanwhile stays.
         """
         stream = _STREAM_OF[kind]
-        raw = await self._raw(stream, subject)
+        raw = await newest(self.js, stream, subject)
         message = None if raw is None else _parsed(kind, raw)
         if raw is not None and message is not None and message.uid == uid and meant(message):
             await drop(self.js, stream, subject, int(raw.seq or 0))

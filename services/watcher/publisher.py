@@ -189,8 +189,10 @@ class Publisher:
         stands = plan is not None and plan.uid == last.message.uid and not plan.retired
         if stands or not last.message.deleting:
             await self._bus.publish(last.message.model_copy(update={"deleting": True}), expect=last.sequence)
-        elif report := await self._bus.newest(Report, subjects.report(ServiceName.SCHEDULER, *key)):
-            await self._writer.on_message(report)  # perhaps it was told that nothing is left when nobody listened
+        # Perhaps it was told that nothing is left when nobody listened. By HISTORY: after a restart nats-server may
+        # have copied forgotten messages anew, and not this one.
+        elif report := (await self._bus.last(Report, subjects.report(ServiceName.SCHEDULER, *key))).message:
+            await self._writer.on_message(report)
         return 0
 
     async def _look_for_the_gone(self) -> float:

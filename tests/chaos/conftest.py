@@ -1,4 +1,4 @@
-"""One stack for the whole tier, whole again before each test, and a witness of all that it does."""
+"""One stack for all tests of a file, whole again before each test, and a witness of all that it does."""
 
 import asyncio
 import secrets

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from services.chassis.drop import drop_all
 from services.contracts.messages import Demand, PlanState, Report, WorkspaceState
 from services.contracts.subjects import ServiceName, Stream
 from tests.chaos.cast import Cast, Moment, manifest
@@ -111,8 +112,8 @@ async def test_poison_on_every_subject_is_put_aside_with_its_error_and_the_rest_
             assert letter.headers
             assert letter.headers["Kaito-Error"]
             assert subject.endswith(letter.headers["Kaito-Original-Subject"])
-        await asyncio.gather(*(js.purge_stream(s, subject=f"kaito.*.{cast.namespace}.poison") for s in _NEWEST))
-        await asyncio.gather(*(js.purge_stream(s, subject=f"kaito.*.*.{cast.namespace}.poison") for s in _NEWEST))
+        await asyncio.gather(*(drop_all(js, stream, f"kaito.*.{cast.namespace}.poison") for stream in _NEWEST))
+        await asyncio.gather(*(drop_all(js, stream, f"kaito.*.*.{cast.namespace}.poison") for stream in _NEWEST))
 
 
 _NEWEST = (Stream.WORKSPACES, Stream.PLANS, Stream.DEMANDS, Stream.REPORTS)

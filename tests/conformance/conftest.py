@@ -36,7 +36,7 @@ async def kube(
 
 
 async def node_names(kube: KubeClient, labels: str) -> list[str]:
-    """The nodes with these labels: those of other providers are there at the same time."""
+    """The nodes with these labels."""
     return [ObjectRef.of(NODES, node).name for node in (await kube.list(NODES, labels=labels)).items]
 
 

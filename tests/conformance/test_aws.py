@@ -74,7 +74,7 @@ class Eks:
             for name, asked in groups.items():
                 with suppress(KubeError):  # an API server that is slow, a node taken away meanwhile: again, next time
                     await self._go_on(name, asked)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
 
     async def _go_on(self, name: str, asked: dict[str, object]) -> None:
         if asked["instanceTypes"] == [CAPACITY]:

@@ -63,7 +63,7 @@ class Aks:
             for pool in tuple(self._arm.state.pools.values()):
                 with suppress(KubeError):  # an API server that is slow, a node taken away meanwhile: again, next time
                     await self._go_on(pool)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
 
     async def _go_on(self, pool: Pool) -> None:
         if pool.state == "Creating":

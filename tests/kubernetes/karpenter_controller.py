@@ -102,7 +102,7 @@ class Karpenter:
                     await self._try(claim)
             except KubeError as error:
                 log.warning("the claims cannot be read: %s", error)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
 
     async def _try(self, claim: JsonObject) -> None:
         try:
@@ -117,7 +117,7 @@ class Karpenter:
             while claims := await self.claims():
                 for claim in claims:
                     await self.kube.delete(ObjectRef.of(NODECLAIMS, claim))
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.2)
 
     async def _reconcile(self, claim: JsonObject) -> None:
         if dig_str(claim, "metadata", "deletionTimestamp"):

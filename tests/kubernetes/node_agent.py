@@ -71,8 +71,9 @@ class Agent:
 
     def _send(self, number: int) -> int:
         assert self._process is not None
+        assert self._process.pid is not None
         if self._process.is_alive():
-            os.kill(self._process.pid or 0, number)
+            os.kill(self._process.pid, number)
         return self.wait()
 
     def log(self) -> str:

@@ -19,6 +19,7 @@ from deploy.local.ports import free_port
 from services.chassis.bus import Bus
 from services.chassis.kube import NODES, PODS, WORKSPACES, JsonObject, KubeClient, ObjectRef, dig_str
 from services.chassis.metrics import Metrics
+from services.chassis.newcomers import Newcomers
 from services.chassis.service import Service
 from services.chassis.topology import Topology
 from services.contracts.messages import Demand, Report
@@ -26,6 +27,7 @@ from services.contracts.subjects import ServiceName, report
 from services.provisioner.app import wire
 from services.provisioner.settings import ProvisionerSettings
 from tests.integration.conftest import NatsServer, connected_bus, nats_on
+from tests.stack import pauses
 
 T = TypeVar("T")
 
@@ -116,13 +118,14 @@ async def until(
     """Wait until a look brings something, and return it. A look that is not answered in time has seen nothing."""
     try:
         async with asyncio.timeout(seconds):
-            while True:
+            for pause in pauses():
                 with contextlib.suppress(nats.errors.TimeoutError):
                     if found := await look():
                         return found
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(pause)
     except TimeoutError:
-        raise AssertionError(f"it never came; last seen: {await otherwise() if otherwise else None}") from None
+        pass
+    raise AssertionError(f"it never came; last seen: {await otherwise() if otherwise else None}")
 
 
 async def _cut_off(tasks: set[asyncio.Task[object]]) -> None:
@@ -135,10 +138,11 @@ async def _cut_off(tasks: set[asyncio.Task[object]]) -> None:
 
 async def _own_topology(bus: Bus) -> None:
     """The watcher's part: a consumer for each provider that offers."""
-    while True:
-        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
-            await Topology(bus.js, Metrics()).ensure()
-        await asyncio.sleep(0.2)
+    async with Newcomers.heard(bus.client) as newcomers:
+        while True:
+            with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+                await Topology(bus.js, Metrics()).ensure()
+            await newcomers.wait(1.0)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

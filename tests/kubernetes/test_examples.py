@@ -69,7 +69,7 @@ async def stack(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFa
     """A stack on which all manifests were applied at once."""
     async with running(tmp_path_factory.mktemp("examples"), control_plane) as stack:
         # Other tests have left Workspaces on this control plane, which nobody has looked after.
-        await stack.kubectl("delete", "workspaces", "--all", "--all-namespaces")
+        await stack.kubectl("delete", "workspaces", "--all", "--all-namespaces", "--wait=false")
         await stack.start()
         await asyncio.gather(*(Applied(stack, stem).apply() for stem in (*EXAMPLES, *SOURCES)))
         yield stack

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from services.contracts.messages import Demand, Message
 from services.contracts.subjects import ServiceName
 from services.watcher.publisher import to_state
 from tests.unit.samples import UID, manifest, plan_state, report, workspace
-from tests.unit.watcher_fakes import FakeBus, FakeKube, Watcher
+from tests.unit.watcher_fakes import FakeBus, FakeKube, M, Watcher
 
 RELEASED = report(ServiceName.SCHEDULER, released=True)
 KEPT: tuple[Message, ...] = (
@@ -34,11 +36,11 @@ class DeadlyBus(FakeBus):
         super().__init__(log)
         self.left = 0
 
-    async def forget(self, kind: type[Message], subject: str, uid: str) -> None:
+    async def forget(self, kind: type[M], subject: str, uid: str, meant: Callable[[M], bool] = lambda _: True) -> None:
         if not self.left:
             raise Killed
         self.left -= 1
-        await super().forget(kind, subject, uid)
+        await super().forget(kind, subject, uid, meant)
 
 
 async def killed_after(forgotten: int) -> tuple[Watcher, DeadlyBus]:

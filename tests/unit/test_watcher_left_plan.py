@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from services.chassis.kube import Synced
-from services.contracts.messages import Message, PlanState, WorkspaceState
+from services.contracts.messages import Message, PlanState, Report, WorkspaceState
+from services.contracts.subjects import ServiceName
 from services.watcher.publisher import to_state
-from tests.unit.samples import manifest, plan_state, workspace
-from tests.unit.watcher_fakes import FakeBus, Watcher
+from tests.unit.samples import manifest, plan_state, report, workspace
+from tests.unit.watcher_fakes import FakeBus, M, Watcher
 from tests.unit.watcher_running import running, settled, states, until, watcher
 
 __all__ = ["watcher"]
@@ -53,3 +54,18 @@ async def test_nor_where_the_workspace_is_there(watcher: Watcher) -> None:
     async with running(watcher):
         await settled(watcher)
     assert not states(watcher)
+
+
+class Restarted(FakeBus):
+    """Its server has copied anew what was forgotten, but not the scheduler's word, which is in the history."""
+
+    async def newest(self, kind: type[M], subject: str) -> M | None:
+        return None if kind is Report else await super().newest(kind, subject)
+
+
+async def test_what_has_come_back_with_a_restart_of_nats_is_forgotten_again() -> None:
+    made = Watcher(bus=Restarted([]))
+    made.bus.put(GONE, plan_state(retired=True), report(ServiceName.SCHEDULER, released=True))
+    made.kube.changes.put_nowait(Synced(0, "1"))
+    async with running(made):
+        await until(lambda: not made.bus.kept)

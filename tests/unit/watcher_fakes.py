@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from copy import deepcopy
 from typing import TypeVar, cast
 
@@ -159,9 +159,9 @@ class FakeBus:
         await self._reached()
         return sorted(subject for subject, (_, message) in self.kept.items() if isinstance(message, kind))
 
-    async def forget(self, _kind: type[Message], subject: str, uid: str) -> None:
+    async def forget(self, kind: type[M], subject: str, uid: str, meant: Callable[[M], bool] = lambda _: True) -> None:
         found = self.kept.get(subject)
-        if found and found[1].uid == uid:
+        if found and found[1].uid == uid and isinstance(found[1], kind) and meant(found[1]):
             del self.kept[subject]
 
     async def _reached(self) -> None:

@@ -15,7 +15,7 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
 from services.chassis.cancellation import raise_if_cancelled
-from services.chassis.drop import drop_all
+from services.chassis.drop import drop_all, newest
 from services.chassis.metrics import Metrics
 from services.chassis.topology import Topology
 from services.cli.conformance.heard import Heard
@@ -92,7 +92,7 @@ class Wire:
 
     async def offers(self) -> bytes | None:
         """The provider's entry in the bucket, as it stands there."""
-        raw = await self._last(f"KV_{OFFERS_BUCKET}", f"$KV.{OFFERS_BUCKET}.{self.provider}")
+        raw = await newest(self._js, f"KV_{OFFERS_BUCKET}", f"$KV.{OFFERS_BUCKET}.{self.provider}")
         return raw.data if raw and raw.data else None
 
     async def demand(self, wanted: Demand, *, again: int = 0) -> None:
@@ -116,21 +116,21 @@ class Wire:
 
     async def dead_letter(self, subject: str) -> RawStreamMsg | None:
         """What was put aside last from that subject, by whichever service."""
-        return await self._last(Stream.DLQ, f"{PREFIX}.dlq.*.{subject}")
+        return await newest(self._js, Stream.DLQ, f"{PREFIX}.dlq.*.{subject}")
 
     async def forget_letters(self, subject: str) -> None:
         """Drop what was put aside from that subject."""
-        await self._js.purge_stream(Stream.DLQ, subject=f"{PREFIX}.dlq.*.{subject}")
+        await drop_all(self._js, Stream.DLQ, f"{PREFIX}.dlq.*.{subject}")
 
     async def stands(self, subject: str) -> bool:
         """Whether a demand still stands on the subject."""
-        return await self._last(Stream.DEMANDS, subject) is not None
+        return await newest(self._js, Stream.DEMANDS, subject) is not None
 
     async def left_behind(self) -> list[Demand]:
         """The demands of runs of the suite that were cut off."""
         mine = f"{PREFIX}.demand.{self.provider}.{CONFORMANCE}.>"
         info = await self._js.stream_info(Stream.DEMANDS, subjects_filter=mine)
-        found = [await self._last(Stream.DEMANDS, subject) for subject in info.state.subjects or {}]
+        found = [await newest(self._js, Stream.DEMANDS, subject) for subject in info.state.subjects or {}]
         return [demand for raw in found if raw and (demand := _demand(raw.data or b""))]
 
     async def forget(self, namespace: str, name: str, provider: str) -> None:
@@ -138,12 +138,6 @@ class Wire:
         where = f"{namespace}.{name}"
         await drop_all(self._js, Stream.DEMANDS, f"{PREFIX}.demand.{provider}.{where}")
         await drop_all(self._js, Stream.REPORTS, f"{PREFIX}.report.*.{where}")
-
-    async def _last(self, stream: str, subject: str) -> RawStreamMsg | None:
-        try:
-            return await self._js.get_last_msg(stream, subject)
-        except NotFoundError:
-            return None
 
 
 def _demand(body: bytes) -> Demand | None:
