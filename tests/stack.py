@@ -18,6 +18,7 @@ from typing import TypeVar
 import nats
 import nats.errors
 import pytest
+from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from deploy.crds import crd_for
@@ -183,13 +184,19 @@ class Stack:
         return WorkspaceStatus.model_validate(found.get("status") or {})
 
     @asynccontextmanager
-    async def jetstream(self) -> AsyncIterator[JetStreamContext]:
-        """JetStream, as any client of NATS reaches it."""
+    async def client(self) -> AsyncIterator[Client]:
+        """A client of NATS, like any other."""
         client = await nats.connect(self.state.nats_url, connect_timeout=5)
         try:
-            yield client.jetstream(timeout=5)
+            yield client
         finally:
             await client.close()
+
+    @asynccontextmanager
+    async def jetstream(self) -> AsyncIterator[JetStreamContext]:
+        """JetStream, as any client of NATS reaches it."""
+        async with self.client() as client:
+            yield client.jetstream(timeout=5)
 
     def logs(self) -> Mapping[str, str]:
         """The end of every log."""

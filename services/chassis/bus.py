@@ -193,10 +193,10 @@ class Bus(Connection):
         One that comes meanwhile stays.
         """
         stream = _STREAM_OF[kind]
-        raw = await newest(self.js, stream, subject)
+        raw = await newest(self.client, stream, subject)
         message = None if raw is None else _parsed(kind, raw)
         if raw is not None and message is not None and message.uid == uid and meant(message):
-            await drop(self.js, stream, subject, int(raw.seq or 0))
+            await drop(self.client, stream, subject, int(raw.seq or 0))
 
     # -- offers
 

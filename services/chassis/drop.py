@@ -6,33 +6,46 @@ acknowledged that are with a process that was killed, whatever their subject, an
 
 from __future__ import annotations
 
-from nats.js import JetStreamContext
+import json
+
+from nats.aio.client import Client
 from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
+from services.chassis.bus_connection import TIMEOUT
 
-async def newest(js: JetStreamContext, stream: str, subject: str) -> RawStreamMsg | None:
+
+async def newest(client: Client, stream: str, subject: str) -> RawStreamMsg | None:
     """The newest message of a subject, by the stream's leader; `*` and `>` may stand in the subject."""
     try:
-        return await js.get_last_msg(stream, subject)
+        return await client.jetstream(timeout=TIMEOUT).get_last_msg(stream, subject)
     except NotFoundError:
         return None
 
 
-async def drop(js: JetStreamContext, stream: str, subject: str, sequence: int) -> None:
+async def drop(client: Client, stream: str, subject: str, sequence: int) -> None:
     """Drop the message of that number, the newest of its subject. Nothing where it is not there any more.
 
     Raises what nats-py raises when the server is away or refuses.
     """
     try:
-        await js.delete_msg(stream, sequence)
+        await _delete(client, stream, sequence)
     except APIError:
-        left = await newest(js, stream, subject)
+        left = await newest(client, stream, subject)
         if left is not None and left.seq == sequence:
             raise  # else somebody was faster, for which the server has more than one error
 
 
-async def drop_all(js: JetStreamContext, stream: str, subjects: str) -> None:
+async def drop_all(client: Client, stream: str, subjects: str) -> None:
     """Drop the messages of all subjects that match, the newest first. Raises what nats-py raises."""
-    while (found := await newest(js, stream, subjects)) is not None:
-        await drop(js, stream, str(found.subject), int(found.seq or 0))
+    while (found := await newest(client, stream, subjects)) is not None:
+        await drop(client, stream, str(found.subject), int(found.seq or 0))
+
+
+async def _delete(client: Client, stream: str, sequence: int) -> None:
+    """Delete without writing over it, which nats-py cannot ask for: to do so waits for the disk, 18 ms instead of 1."""
+    asked = json.dumps({"seq": sequence, "no_erase": True})
+    answer = await client.request(f"$JS.API.STREAM.MSG.DELETE.{stream}", asked.encode(), timeout=TIMEOUT)
+    told = json.loads(answer.data)
+    if "error" in told:
+        raise APIError.from_error(told["error"])

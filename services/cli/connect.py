@@ -91,12 +91,19 @@ def cluster_sentence(error: KubeError) -> str:
 
 
 @asynccontextmanager
-async def jetstream(url: str | None = None, credentials: Path | None = None) -> AsyncIterator[JetStreamContext]:
-    """JetStream; what fails in the body of `async with` becomes a `CliError`. Without a URL that of `nats_url`."""
+async def jetstream() -> AsyncIterator[JetStreamContext]:
+    """JetStream at `nats_url`; what fails in the body of `async with` becomes a `CliError`."""
+    async with bus_client() as client:
+        yield client.jetstream(timeout=TIMEOUT)
+
+
+@asynccontextmanager
+async def bus_client(url: str | None = None, credentials: Path | None = None) -> AsyncIterator[Client]:
+    """A client; what fails in the body of `async with` becomes a `CliError`. Without a URL that of `nats_url`."""
     url = url or nats_url()
     client = await _connect(url, credentials)
     try:
-        yield client.jetstream(timeout=TIMEOUT)
+        yield client
     except NotFoundError as error:
         raise CliError(
             f"NATS at {_address(url)} keeps no such thing: {error.description}. Do the services run on it?"

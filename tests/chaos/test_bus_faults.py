@@ -95,7 +95,8 @@ async def test_poison_on_every_subject_is_put_aside_with_its_error_and_the_rest_
         for subject, readers in zip(poison(cast.namespace), READERS.values(), strict=True)
         for reader in readers
     }
-    async with stack.jetstream() as js:
+    async with stack.client() as client:
+        js = client.jetstream(timeout=5)
         for subject, body in poison(cast.namespace).items():
             await js.publish(subject, body, stream=Stream.HISTORY)
         await cast.create(manifest("a"))
@@ -112,8 +113,8 @@ async def test_poison_on_every_subject_is_put_aside_with_its_error_and_the_rest_
             assert letter.headers
             assert letter.headers["Kaito-Error"]
             assert subject.endswith(letter.headers["Kaito-Original-Subject"])
-        await asyncio.gather(*(drop_all(js, stream, f"kaito.*.{cast.namespace}.poison") for stream in _NEWEST))
-        await asyncio.gather(*(drop_all(js, stream, f"kaito.*.*.{cast.namespace}.poison") for stream in _NEWEST))
+        await asyncio.gather(*(drop_all(client, stream, f"kaito.*.{cast.namespace}.poison") for stream in _NEWEST))
+        await asyncio.gather(*(drop_all(client, stream, f"kaito.*.*.{cast.namespace}.poison") for stream in _NEWEST))
 
 
 _NEWEST = (Stream.WORKSPACES, Stream.PLANS, Stream.DEMANDS, Stream.REPORTS)

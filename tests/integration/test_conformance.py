@@ -63,7 +63,7 @@ async def serving(server: NatsServer, folder: Path, spoil: tuple[str, str] = (""
 async def play(server: NatsServer, scenario: str, patience: float = 6) -> Result:
     """One scenario of the suite against the provisioner that serves, with NATS as all there is."""
     client = await nats.connect(server.url)
-    wire = Wire(client.jetstream(timeout=5), "rack")
+    wire = Wire(client, "rack")
     chosen = [s for s in SCENARIOS if s.name == scenario]
     try:
         async with wire.topology():
@@ -155,7 +155,7 @@ async def test_what_a_run_that_was_cut_off_left_behind_is_let_go_of(nats_server:
     async with asyncio.timeout(60):
         while await bus.newest(Demand, left.subject) is None:
             await asyncio.sleep(0.02)
-    assert await let_go_of_earlier(Wire(bus.js, "rack")) == 1
+    assert await let_go_of_earlier(Wire(bus.client, "rack")) == 1
     async with asyncio.timeout(60):
         while (now := await bus.newest(Demand, left.subject)) == left:
             await asyncio.sleep(0.02)

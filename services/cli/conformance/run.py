@@ -13,7 +13,7 @@ from services.cli.conformance.runner import NotThere, Suite, cheapest, let_go_of
 from services.cli.conformance.scenarios import SCENARIOS
 from services.cli.conformance.setting import Restart, Setting, run_shell
 from services.cli.conformance.wire import Wire
-from services.cli.connect import jetstream
+from services.cli.connect import bus_client
 from services.contracts.offers import Offer, Offers
 
 
@@ -34,8 +34,8 @@ class Call:
 
 async def results_of(call: Call) -> AsyncIterator[Result]:
     """Play; each result as it comes. Raises `NotThere` and `CliError`."""
-    async with jetstream(call.nats, call.credentials) as js:
-        wire = Wire(js, call.provider)
+    async with bus_client(call.nats, call.credentials) as client:
+        wire = Wire(client, call.provider)
         async with wire.topology():
             offers = await until_offered(wire)
             await let_go_of_earlier(wire)

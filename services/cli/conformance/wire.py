@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import nats.errors
+from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
 from nats.js.api import DeliverPolicy, RawStreamMsg
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
+from services.chassis.bus_connection import TIMEOUT
 from services.chassis.cancellation import raise_if_cancelled
 from services.chassis.drop import drop_all, newest
 from services.chassis.metrics import Metrics
@@ -40,8 +41,9 @@ Hear = Callable[[Heard], None]
 class Wire:
     """What passes between the suite and one provider's provisioner. Raises what nats-py raises."""
 
-    def __init__(self, js: JetStreamContext, provider: str) -> None:
-        self._js = js
+    def __init__(self, client: Client, provider: str) -> None:
+        self._client = client
+        self._js = client.jetstream(timeout=TIMEOUT)
         self.provider = provider
 
     @asynccontextmanager
@@ -92,7 +94,7 @@ class Wire:
 
     async def offers(self) -> bytes | None:
         """The provider's entry in the bucket, as it stands there."""
-        raw = await newest(self._js, f"KV_{OFFERS_BUCKET}", f"$KV.{OFFERS_BUCKET}.{self.provider}")
+        raw = await newest(self._client, f"KV_{OFFERS_BUCKET}", f"$KV.{OFFERS_BUCKET}.{self.provider}")
         return raw.data if raw and raw.data else None
 
     async def demand(self, wanted: Demand, *, again: int = 0) -> None:
@@ -116,28 +118,28 @@ class Wire:
 
     async def dead_letter(self, subject: str) -> RawStreamMsg | None:
         """What was put aside last from that subject, by whichever service."""
-        return await newest(self._js, Stream.DLQ, f"{PREFIX}.dlq.*.{subject}")
+        return await newest(self._client, Stream.DLQ, f"{PREFIX}.dlq.*.{subject}")
 
     async def forget_letters(self, subject: str) -> None:
         """Drop what was put aside from that subject."""
-        await drop_all(self._js, Stream.DLQ, f"{PREFIX}.dlq.*.{subject}")
+        await drop_all(self._client, Stream.DLQ, f"{PREFIX}.dlq.*.{subject}")
 
     async def stands(self, subject: str) -> bool:
         """Whether a demand still stands on the subject."""
-        return await newest(self._js, Stream.DEMANDS, subject) is not None
+        return await newest(self._client, Stream.DEMANDS, subject) is not None
 
     async def left_behind(self) -> list[Demand]:
         """The demands of runs of the suite that were cut off."""
         mine = f"{PREFIX}.demand.{self.provider}.{CONFORMANCE}.>"
         info = await self._js.stream_info(Stream.DEMANDS, subjects_filter=mine)
-        found = [await newest(self._js, Stream.DEMANDS, subject) for subject in info.state.subjects or {}]
+        found = [await newest(self._client, Stream.DEMANDS, subject) for subject in info.state.subjects or {}]
         return [demand for raw in found if raw and (demand := _demand(raw.data or b""))]
 
     async def forget(self, namespace: str, name: str, provider: str) -> None:
         """Drop demand and report of a workspace that is done with; HISTORY keeps its copies for its time."""
         where = f"{namespace}.{name}"
-        await drop_all(self._js, Stream.DEMANDS, f"{PREFIX}.demand.{provider}.{where}")
-        await drop_all(self._js, Stream.REPORTS, f"{PREFIX}.report.*.{where}")
+        await drop_all(self._client, Stream.DEMANDS, f"{PREFIX}.demand.{provider}.{where}")
+        await drop_all(self._client, Stream.REPORTS, f"{PREFIX}.report.*.{where}")
 
 
 def _demand(body: bytes) -> Demand | None:
