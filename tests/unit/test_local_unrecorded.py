@@ -16,11 +16,11 @@ import os, signal, sys
 from pathlib import Path
 from deploy.local import process
 
-def killed(started, run_folder):
-    Path(sys.argv[2]).write_text(str(started.pid))
+def killed(spec, pid, run_folder):
+    Path(sys.argv[2]).write_text(str(pid))
     os.kill(os.getpid(), signal.SIGKILL)
 
-process._record = killed
+process.record = killed
 spec = process.ProcessSpec(name="part", argv=("sh", "-c", sys.argv[1]), log_path=Path(sys.argv[3]))
 process.spawn(spec, Path(sys.argv[4]))
 """
