@@ -50,8 +50,8 @@ LONGEST = (
     "kubernetes/test_node_agent.py",
     "kubernetes/test_control_plane.py",
 )
-"""Files that take a worker a minute and more, those that mostly wait among those that mostly work. Begun last, the
-other workers would wait for them in the end."""
+"""Files that take a worker a minute and more, and what else is of chaos, those that mostly wait among those that mostly
+work. Begun last, the other workers would wait for them in the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -26,19 +26,12 @@ from deploy.local.controlplane import ControlPlane
 from deploy.local.logs import log_tail
 from deploy.local.nats import nats_process
 from deploy.local.ports import assign_ports
-from deploy.local.process import (
-    ProcessSpec,
-    ensure_running,
-    is_alive,
-    recorded,
-    terminate,
-    wait_ready,
-)
+from deploy.local.process import ProcessSpec, ensure_running, is_alive, recorded, terminate, wait_ready
 from deploy.local.services import MODULES, service_processes
 from deploy.local.state import LocalState
 from services.chassis.kube import WORKSPACES, JsonObject, KubeClient, NotFound, ObjectRef, Unreachable
 from services.contracts.status import WorkspaceStatus
-from tests.sparing import SPARING, spawn_sparing
+from tests.sparing import spawn_sparing
 
 T = TypeVar("T")
 Begin = Callable[[ProcessSpec, Path], object]
@@ -161,7 +154,7 @@ class Stack:
         """Run kubectl; returns what it printed."""
         done = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("kubectl")), *arguments,
-            env={"PATH": os.defpath, "HOME": str(self.folder), "KUBECONFIG": str(self.plane.kubeconfig), **SPARING},
+            env={"PATH": os.defpath, "HOME": str(self.folder), "KUBECONFIG": str(self.plane.kubeconfig)},
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         output, errors = await asyncio.wait_for(done.communicate(stdin.encode()), seconds)

@@ -31,7 +31,8 @@ class ControlPlane:
 
     def __init__(self, config: ControlPlaneConfig, environment: Mapping[str, str] | None = None) -> None:
         self.config = config
-        specs = (spec.model_copy(update={"env": dict(environment or {})}) for spec in control_plane_processes(config))
+        more = dict(environment or {})
+        specs = (spec.model_copy(update={"env": spec.env | more}) for spec in control_plane_processes(config))
         self._specs = {spec.name: spec for spec in specs}
 
     @classmethod

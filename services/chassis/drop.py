@@ -6,13 +6,12 @@ acknowledged that are with a process that was killed, whatever their subject, an
 
 from __future__ import annotations
 
-import json
-
 from nats.aio.client import Client
 from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
 from services.chassis.bus_connection import TIMEOUT
+from services.chassis.jetstream_api import ask
 
 
 async def newest(client: Client, stream: str, subject: str) -> RawStreamMsg | None:
@@ -29,7 +28,8 @@ async def drop(client: Client, stream: str, subject: str, sequence: int) -> None
     Raises what nats-py raises when the server is away or refuses.
     """
     try:
-        await _delete(client, stream, sequence)
+        # Without writing over it, which nats-py cannot ask for: to do so waits for the disk, 18 ms instead of 1.
+        await ask(client, f"STREAM.MSG.DELETE.{stream}", seq=sequence, no_erase=True)
     except APIError:
         left = await newest(client, stream, subject)
         if left is not None and left.seq == sequence:
@@ -40,12 +40,3 @@ async def drop_all(client: Client, stream: str, subjects: str) -> None:
     """Drop the messages of all subjects that match, the newest first. Raises what nats-py raises."""
     while (found := await newest(client, stream, subjects)) is not None:
         await drop(client, stream, str(found.subject), int(found.seq or 0))
-
-
-async def _delete(client: Client, stream: str, sequence: int) -> None:
-    """Delete without writing over it, which nats-py cannot ask for: to do so waits for the disk, 18 ms instead of 1."""
-    asked = json.dumps({"seq": sequence, "no_erase": True})
-    answer = await client.request(f"$JS.API.STREAM.MSG.DELETE.{stream}", asked.encode(), timeout=TIMEOUT)
-    told = json.loads(answer.data)
-    if "error" in told:
-        raise APIError.from_error(told["error"])

@@ -1,6 +1,5 @@
 """The bucket in which each provider keeps what it offers, under its own name."""
 
-import json
 import logging
 from datetime import datetime
 from typing import Final
@@ -8,10 +7,10 @@ from typing import Final
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import NotFoundError
 from pydantic import ValidationError
 
-from services.chassis.bus_connection import TIMEOUT
+from services.chassis.jetstream_api import ask
 from services.chassis.settle import readable
 from services.chassis.topology import offering
 from services.contracts.offers import Offers
@@ -40,11 +39,8 @@ async def read_offers(client: Client, js: JetStreamContext, younger_than: float)
 
 async def _server_time(client: Client) -> datetime:
     """The time by which the server stamps messages. nats-py leaves it out of what it gives back of this answer."""
-    answer = await client.request(f"$JS.API.STREAM.INFO.{_STREAM}", timeout=TIMEOUT)
-    told = json.loads(answer.data)
-    if "error" in told:
-        raise APIError.from_error(told["error"])
-    return datetime.fromisoformat(told["ts"])
+    told = await ask(client, f"STREAM.INFO.{_STREAM}")
+    return datetime.fromisoformat(str(told["ts"]))
 
 
 def _age(raw: RawStreamMsg, now: datetime) -> float:
