@@ -25,6 +25,9 @@ SERVICE_RANGE = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"
 """The address of the service `kubernetes`: the first of the range, by the API server's own rule."""
 
+GARBAGE = {"GOGC": "200"}
+"""Go's own default, 100, looks for garbage more often than two cores have time for; the price is memory."""
+
 _INSECURE_PORTS_GONE = (1, 24)
 """Before it, controller-manager and scheduler serve plain HTTP on all addresses unless told not to."""
 
@@ -169,6 +172,7 @@ def _spec(config: ControlPlaneConfig, name: str, program: Path, flags: dict[str,
     return ProcessSpec(
         name=name,
         argv=(str(program), *(f"--{flag}={value}" for flag, value in flags.items())),
+        env=GARBAGE,
         ready=ready,
         log_path=config.state / "logs" / f"{name}.log",
     )

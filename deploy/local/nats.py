@@ -15,8 +15,8 @@ NATS = "nats"
 NATS_MONITOR = "nats-monitor"
 
 # Anyone on this machine could reach the port, and who may publish a plan may have it run: hence the token.
-# sync_interval: by default the server acknowledges up to 2 minutes before it syncs to disk (docs.nats.io,
-# "JetStream configuration"), and a crash of the machine loses what it acknowledged.
+# sync_interval is left at the server's 2 minutes: no message is lost when a process dies, some are when the machine
+# does, as with etcd here; then Kubernetes is listed again. In a cluster it should be `always`, a sync a message.
 CONFIG = """\
 server_name: kaitobus
 host: 127.0.0.1
@@ -25,7 +25,6 @@ http: "127.0.0.1:{monitor}"
 authorization {{ token: "{token}" }}
 jetstream {{
   store_dir: "{store}"
-  sync_interval: always
 }}
 """
 

@@ -152,11 +152,10 @@ class Deployer:
         return self._workloads.is_due(state, render(state, self._images, self._otlp_endpoint)[-1])
 
     async def _carry_out(self, state: PlanState) -> Again | None:
-        last = await self._last_report(state.namespace, state.name)
         if state.retired:
             self._applied.pop(state.key, None)
-            return await self._retire(state, last)
-        return await self._deploy(state, last)
+            return await self._retire(state, await self._last_report(state.namespace, state.name))
+        return await self._deploy(state)
 
     async def _last_report(self, namespace: str, name: str) -> Last[Report]:
         return await self._bus.last(Report, subjects.report(ServiceName.DEPLOYER, namespace, name))
@@ -169,9 +168,10 @@ class Deployer:
         if report != last.message:
             await self._bus.publish(report, expect=last.sequence)
 
-    async def _deploy(self, state: PlanState, last: Last[Report]) -> Again | None:
+    async def _deploy(self, state: PlanState, last: Last[Report] | None = None) -> Again | None:
+        """`last` is the report from before the looking began; mostly none is needed, and it is not read."""
         if self._applied_just_now(state) or not is_whole(state.plan):
-            return await self._report(state, last)
+            return await self._report(state, last or await self._last_report(state.namespace, state.name))
         try:
             if not await self._apply(state):
                 return Again(SOON)
@@ -179,6 +179,8 @@ class Deployer:
             log.info("not deployed, the namespace is gone: %s", error)
             return None
         except (Invalid, Forbidden) as error:
+            if last is None:  # looked at once more, so that what is reported was seen after it was read
+                return await self._deploy(state, await self._last_report(state.namespace, state.name))
             await self._publish(refused(state, error.message), last)
             return Again(REFUSED_AGAIN)
         self._applied[state.key] = (state, asyncio.get_running_loop().time())
