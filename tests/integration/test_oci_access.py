@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from urllib3.connection import HTTPSConnection
 
 from services.inference.oci.credentials import Credentials
 from services.inference.oci.errors import Denied, OciError
@@ -26,6 +27,24 @@ def test_the_right_password_over_tls(make: Make, model: Path, tmp_path: Path) ->
     with registry(server, credentials=Credentials(USER, PASSWORD), ca=ca) as client:
         push(client, model, Kind.MODEL)
         assert (pulled(client, tmp_path) / "config.json").is_file()
+
+
+def test_a_push_over_tls_makes_no_connection_anew(
+    make: Make, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    connect = HTTPSConnection.connect
+
+    def counted(connection: HTTPSConnection) -> None:
+        made.append(connection.host)
+        connect(connection)
+
+    monkeypatch.setattr(HTTPSConnection, "connect", counted)
+    ca, _ = certificate.make(tmp_path)
+    server = make(certificate=(ca, tmp_path / "key.pem"), passwords=True)
+    with registry(server, credentials=Credentials(USER, PASSWORD), ca=ca) as client:
+        push(client, model, Kind.MODEL, at_once=2)
+    assert 1 <= len(made) <= 3, "one for each thread that sends, and one for the manifest"
 
 
 @pytest.mark.parametrize(

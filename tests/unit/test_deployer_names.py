@@ -15,6 +15,7 @@ from services.chassis.kube import (
     SERVICES,
     STATEFULSETS,
     Conflict,
+    Invalid,
     JsonObject,
     KubeClient,
     ObjectList,
@@ -24,6 +25,7 @@ from services.chassis.kube import (
     dig_dicts,
     dig_str,
 )
+from services.chassis.settle import Outdated
 from services.contracts import subjects
 from services.contracts.messages import Report
 from services.contracts.plan import Plan
@@ -31,6 +33,7 @@ from services.contracts.subjects import ServiceName
 from services.contracts.workspace import LABEL_OWNER_UID
 from services.deployer.deployer import Deployer
 from services.deployer.manifests import Images
+from services.deployer.report import released
 from tests.unit.samples import plan, plan_state
 from tests.unit.test_deployer_tuning import tuned
 from tests.unit.watcher_fakes import FakeBus, merged
@@ -152,6 +155,27 @@ async def test_a_service_that_is_made_in_between_is_not_taken_either() -> None:
     assert scene.cluster.objects[ref] == somebodys(ref)
     await scene.carries_out(plan())
     assert "Service w is not of this Workspace" in await scene.told()
+
+
+class AnotherReports(Cluster):
+    """Another deployer reports while this one is refused."""
+
+    def __init__(self, bus: FakeBus) -> None:
+        super().__init__()
+        self._bus = bus
+
+    async def create(self, resource: Resource, obj: JsonObject, *, manager: str) -> JsonObject:
+        self._bus.put(released(plan_state()))
+        raise Invalid(422, "Invalid", "it is refused")
+
+
+async def test_a_refusal_does_not_hide_what_another_deployer_has_reported_since() -> None:
+    bus = FakeBus([])
+    deployer = Deployer(cast(KubeClient, AnotherReports(bus)), cast(Bus, bus), Images("i"), None)
+    bus.put(plan_state())
+    with pytest.raises(Outdated):
+        await deployer.on_plan(plan_state())
+    assert bus.published == []
 
 
 async def test_what_is_its_own_follows_the_plan() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import requests
@@ -11,6 +12,8 @@ from services.inference.oci.errors import Hostile, Passing
 
 BROKEN: Final = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 """What is raised where a connection cannot be made, breaks, or stays silent."""
+_SHORT: Final = 2**16
+"""Bytes. To take in as many costs less than to make another connection by TLS."""
 
 
 def read_bounded(response: requests.Response, most: int, where: str) -> bytes:
@@ -24,6 +27,16 @@ def read_bounded(response: requests.Response, most: int, where: str) -> bytes:
     except BROKEN as error:
         raise Passing(f"{where}: the answer broke off: {words(error)}.") from error
     return bytes(body)
+
+
+def finish(response: requests.Response) -> None:
+    """Take what is left of a short answer, so that its connection serves the next request; a long one is cut off."""
+    with response, suppress(*BROKEN):
+        left = _SHORT
+        for chunk in response.iter_content(2**14):
+            left -= len(chunk)
+            if left < 0:
+                break
 
 
 def words(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import requests
 
 from services.inference.oci.auth import Authenticator
-from services.inference.oci.bodies import BROKEN, read_bounded, words
+from services.inference.oci.bodies import BROKEN, finish, read_bounded, words
 from services.inference.oci.credentials import Credentials
 from services.inference.oci.errors import Denied, Hostile, NotFound, OciError, Passing
 from services.inference.oci.manifest import ACCEPTED
@@ -96,7 +96,7 @@ class Registry:
     def has_blob(self, digest: str) -> bool:
         """Whether the repository has a blob."""
         try:
-            self._call("HEAD", f"blobs/{digest}").close()
+            finish(self._call("HEAD", f"blobs/{digest}"))
         except NotFound:
             return False
         return True
@@ -104,20 +104,22 @@ class Registry:
     def start_upload(self, digest: str, mount_from: str | None = None) -> str | None:
         """Where to send a blob; None if it was mounted from the other repository and need not be sent."""
         asked = "?" + urlencode({"mount": digest, "from": mount_from}) if mount_from else ""
-        with self._call("POST", f"blobs/uploads/{asked}", body=lambda: b"") as response:
-            return None if response.status_code == 201 else self._location(response)
+        response = self._call("POST", f"blobs/uploads/{asked}", body=lambda: b"")
+        finish(response)
+        return None if response.status_code == 201 else self._location(response)
 
     def upload(self, place: str, digest: str, body: Body) -> None:
         """Send a blob's bytes to where `start_upload` said, and have the registry check them."""
         headers = {"Content-Type": "application/octet-stream"}
-        with self._call("PATCH", place, headers=headers, body=body) as response:
-            place = self._location(response)
+        response = self._call("PATCH", place, headers=headers, body=body)
+        finish(response)
+        place = self._location(response)
         closing = place + ("&" if "?" in place else "?") + urlencode({"digest": digest})
-        self._call("PUT", closing, body=lambda: b"").close()
+        finish(self._call("PUT", closing, body=lambda: b""))
 
     def put_manifest(self, wanted: str, media_type: str, content: bytes) -> None:
         """Put a manifest under a tag or digest: all that it names must be there already."""
-        self._call("PUT", f"manifests/{wanted}", headers={"Content-Type": media_type}, body=lambda: content).close()
+        finish(self._call("PUT", f"manifests/{wanted}", headers={"Content-Type": media_type}, body=lambda: content))
 
     def _location(self, response: requests.Response) -> str:
         place = response.headers.get("Location")
@@ -135,7 +137,7 @@ class Registry:
             if response.status_code != 401:
                 break
             challenge = response.headers.get("WWW-Authenticate", "")
-            response.close()
+            finish(response)
             if not self._auth.answer(challenge, shown, response.url):
                 break
         if response.status_code < 300:
