@@ -51,8 +51,10 @@ STALE_AFTER: Final = 90.0
 LOOKERS: Final = 8
 SETTLES: Final = 0.2
 """Seconds after which a workspace is looked at of which something changed: mostly more changes follow at once."""
-DEPLOYING: Final = 128
-"""Plans that are carried out side by side. Each waits for the API server most of the time."""
+DEPLOYING: Final = 512
+"""Plans that are carried out side by side. Each waits for the API server most of the time, and after its workload is
+made for its turn to get Services, which are made slowly: with fewer places than plans in a burst, the workloads of the
+rest would wait for the Services of the first."""
 
 
 class DeployerSettings(Settings):
