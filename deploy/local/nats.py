@@ -8,15 +8,16 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.local.process import ProcessSpec, Ready
+from deploy.local.process import ProcessSpec, Ready, is_of_earlier_boot, recorded
 from deploy.local.state import LocalState, StateError, write_private
 
 NATS = "nats"
 NATS_MONITOR = "nats-monitor"
 
 # Anyone on this machine could reach the port, and who may publish a plan may have it run: hence the token.
-# sync_interval is left at the server's 2 minutes: no message is lost when a process dies, some are when the machine
-# does, as with etcd here; then Kubernetes is listed again. In a cluster it should be `always`, a sync a message.
+# sync_interval is left at the server's 2 minutes: nothing is lost when a process dies. When the machine dies, what is
+# left of one stream may not fit what is left of another, so all is dropped then (`drop_torn`), and Kubernetes is listed
+# again. In a cluster it should be `always`, a sync a message.
 CONFIG = """\
 server_name: kaitobus
 host: 127.0.0.1
@@ -38,9 +39,8 @@ def nats_url(port: int, before: LocalState | None) -> str:
 def nats_process(state: LocalState, monitor: int) -> ProcessSpec:
     """Write the server's configuration and describe its process. Raises StateError where it is not installed."""
     url = urlsplit(state.nats_url)
-    store = state.folder / "nats"
     config = state.folder / "nats.conf"
-    text = CONFIG.format(port=url.port, monitor=monitor, token=url.username, store=store)
+    text = CONFIG.format(port=url.port, monitor=monitor, token=url.username, store=_store(state))
     write_private(config, text.encode())
     return ProcessSpec(
         name=NATS,
@@ -48,6 +48,17 @@ def nats_process(state: LocalState, monitor: int) -> ProcessSpec:
         ready=Ready(url=f"http://127.0.0.1:{monitor}/healthz?js-enabled-only=true"),
         log_path=state.logs / "nats.log",
     )
+
+
+def drop_torn(state: LocalState) -> None:
+    """Remove what NATS has stored if the machine was started anew since: messages, their history and dead letters."""
+    process = recorded(NATS, state.run_folder)
+    if process and is_of_earlier_boot(process):
+        shutil.rmtree(_store(state), ignore_errors=True)
+
+
+def _store(state: LocalState) -> Path:
+    return state.folder / "nats"
 
 
 def _program() -> Path:

@@ -151,10 +151,15 @@ def forget(process: RunningProcess, run_folder: Path) -> None:
     (run_folder / f"{process.name}.json").unlink(missing_ok=True)
 
 
+def is_of_earlier_boot(process: RunningProcess) -> bool:
+    """Tell whether the machine was started anew after the process: how that ended, nobody can say."""
+    return process.boot_id != _boot_id()
+
+
 def is_alive(process: RunningProcess) -> bool:
     """Tell whether this very process still runs. One that has ended is reaped here if it is our child."""
     stat = _stat(process.pid)
-    if stat is None or process.boot_id != _boot_id() or process.start_time != stat.start_time:
+    if stat is None or is_of_earlier_boot(process) or process.start_time != stat.start_time:
         return False
     if stat.ended:
         with suppress(ChildProcessError):  # adopted from an earlier parent: then it is not ours to reap

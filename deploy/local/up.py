@@ -17,7 +17,7 @@ from deploy.local.cluster import foreign_kubeconfig, own_kubeconfig, start_contr
 from deploy.local.controlplane import ControlPlane
 from deploy.local.engine import EngineEnv, EngineSetupError, ensure_engine, ensure_model
 from deploy.local.kubectl import kubectl, server_version
-from deploy.local.nats import NATS, NATS_MONITOR, nats_process, nats_url
+from deploy.local.nats import NATS, NATS_MONITOR, drop_torn, nats_process, nats_url
 from deploy.local.node_settings import node_settings
 from deploy.local.ports import assign_ports
 from deploy.local.process import ProcessError, ProcessSpec, alive, spawn, terminate
@@ -63,6 +63,7 @@ def start_platform(folder: Path, steps: Steps) -> LocalState:
         control_plane = _control_plane(binaries, state, steps)
         _apply_crds(state, steps)
         settings = node_settings(state, engine, model.parent, control_plane.config.pki if control_plane else None)
+        drop_torn(state)
         services = [nats_process(state, ports[NATS_MONITOR]), *service_processes(state, ports, settings)]
         _hand_over(state, supervised(control_plane) if control_plane else [], services)
     _wait(services, steps)

@@ -53,8 +53,8 @@ SETTLES: Final = 0.2
 """Seconds after which a workspace is looked at of which something changed: mostly more changes follow at once."""
 DEPLOYING: Final = 512
 """Plans that are carried out side by side. Each waits for the API server most of the time, and after its workload is
-made for its turn to get Services, which are made slowly: with fewer places than plans in a burst, the workloads of the
-rest would wait for the Services of the first."""
+made for its turn to get Services, which are made slowly. In a burst of more plans than places the workloads of the rest
+wait for the Services of the first."""
 
 
 class DeployerSettings(Settings):

@@ -57,7 +57,7 @@ from services.deployer.report import (
 )
 from services.deployer.tuning import TuningJobs
 from services.deployer.turns import Turns
-from services.deployer.workloads import MANAGER, Workloads
+from services.deployer.workloads import AT_ONCE, MANAGER, Workloads
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ class Deployer:
         self._services = Services(kube, MANAGER)
         self._lull = Lull(quiet=QUIET, at_most=WAIT_FOR_QUIET)
         self._workloads = Workloads(kube, self._lull, turns)
+        self._taking_down = asyncio.Semaphore(AT_ONCE)
 
     async def on_plan(self, state: PlanState) -> Again | None:
         """A plan has come, or is looked at again.
@@ -270,6 +271,15 @@ class Deployer:
             if words := slow_to_end(self._sight(), state, now):
                 await self._publish(going(state, words), last)
             return Again(GOING_AGAIN)  # the watches tell when it has gone
+        async with self._taking_down:
+            left = await self._left(state, now)
+        if left:
+            return Again(SOON)
+        await self._publish(released(state), last)
+        return None
+
+    async def _left(self, state: PlanState, now: datetime) -> bool:
+        """Delete all that is a workspace's. Whether some of it is still there."""
         for resource, name in (
             (STATEFULSETS, state.name),
             (JOBS, state.name),
@@ -278,9 +288,6 @@ class Deployer:
             (CONFIGMAPS, config_map_name(state.name)),
         ):
             await delete_owned(self._kube, ObjectRef(resource, name, state.namespace), state.uid)
-        left = [pod for pod in await self._pods(state) if not is_overdue(pod.metadata.deletion_timestamp, now)]
-        stateful_set = await get_owned(self._kube, ObjectRef(STATEFULSETS, state.name, state.namespace), state.uid)
-        if left or stateful_set:
-            return Again(SOON)
-        await self._publish(released(state), last)
-        return None
+        pods = [pod for pod in await self._pods(state) if not is_overdue(pod.metadata.deletion_timestamp, now)]
+        ref = ObjectRef(STATEFULSETS, state.name, state.namespace)
+        return bool(pods) or await get_owned(self._kube, ref, state.uid) is not None

@@ -21,8 +21,8 @@ from services.scheduler.known_skus import load_known_skus
 from services.scheduler.scheduler import Scheduler
 
 PLANNING: Final = 512
-"""Workspaces that are planned side by side. Most of them wait for a lull to say so; with fewer places than Workspaces
-in a burst, the rest would wait for that too."""
+"""Workspaces that are planned side by side. Most of them wait for a lull to say so, and in a burst of more Workspaces
+than places the rest wait for that too."""
 
 
 async def wire(service: Service) -> None:

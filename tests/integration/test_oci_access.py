@@ -44,7 +44,7 @@ def test_a_push_over_tls_makes_no_connection_anew(
     server = make(certificate=(ca, tmp_path / "key.pem"), passwords=True)
     with registry(server, credentials=Credentials(USER, PASSWORD), ca=ca) as client:
         push(client, model, Kind.MODEL, at_once=2)
-    assert 1 <= len(made) <= 3, "one for each thread that sends, and one for the manifest"
+    assert 1 <= len(made) <= 4, "one for each thread, and again where it was refused at first; not one for each call"
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,14 @@ async def test_a_long_list_is_read_in_pages(server: ScriptedApiServer) -> None:
     assert found.resource_version == "9"
 
 
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"[]", b"{}", b'{"metadata": {}}'])
+async def test_what_is_no_list_is_not_taken_for_an_empty_one(server: ScriptedApiServer, body: bytes) -> None:
+    server.replies += [listing(configmap("a"), token="more"), Reply(body)]
+    async with server.run() as client:
+        with pytest.raises(Unreachable, match="the list of configmaps cannot be read"):
+            await client.list(CONFIGMAPS)
+
+
 async def test_a_page_token_that_expired_starts_the_list_over_without_pages(server: ScriptedApiServer) -> None:
     server.replies += [
         listing(configmap("a"), token="more"),

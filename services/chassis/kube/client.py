@@ -105,6 +105,8 @@ class KubeClient:
         items: list[JsonObject] = []
         while True:
             page = await self._call(Request("GET", path, query))
+            if "items" not in page:  # not even an empty list: taken for one, all that is known would seem to be gone
+                raise Unreachable(f"the list of {resource.plural} cannot be read: it has no items")
             head: JsonObject = {"apiVersion": resource.api_version, "kind": resource.kind}
             items += [head | item for item in dig_dicts(page, "items")]
             token = dig_str(page, "metadata", "continue")

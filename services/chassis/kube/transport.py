@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -22,7 +23,6 @@ import aiohttp
 import yaml
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
-from pydantic_core import from_json
 
 from services.chassis.kube.errors import BadKubeconfig, Unreachable, error_from_response
 
@@ -144,7 +144,7 @@ class Transport:
 async def read_json(response: aiohttp.ClientResponse) -> dict[str, object]:
     """The JSON object in a response's body; an empty one when the body is none."""
     try:
-        parsed: object = from_json(await response.read())
+        parsed: object = json.loads(await response.read())
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Literal, NamedTuple, cast
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
-from pydantic_core import from_json
 
 from services.chassis.kube.errors import Unreachable, error_from_status
 from services.chassis.kube.objects import JsonObject, Resource, dig_dict, dig_str
@@ -69,7 +69,7 @@ def parse_line(line: bytes, resource: Resource) -> WatchEvent:
         KubeError: the line is an ERROR (`Gone` for 410), or cannot be read (`Unreachable`).
     """
     try:
-        parsed: object = from_json(line)
+        parsed: object = json.loads(line)
     except ValueError as error:
         raise Unreachable(f"the watch of {resource.plural} sent a line that is not JSON: {error}") from error
     kind, obj = dig_str(parsed, "type"), dig_dict(parsed, "object")

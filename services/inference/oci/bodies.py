@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Final
 
 import requests
@@ -12,8 +11,6 @@ from services.inference.oci.errors import Hostile, Passing
 
 BROKEN: Final = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 """What is raised where a connection cannot be made, breaks, or stays silent."""
-_SHORT: Final = 2**16
-"""Bytes. To take in as many costs less than to make another connection by TLS."""
 
 
 def read_bounded(response: requests.Response, most: int, where: str) -> bytes:
@@ -30,13 +27,12 @@ def read_bounded(response: requests.Response, most: int, where: str) -> bytes:
 
 
 def finish(response: requests.Response) -> None:
-    """Take what is left of a short answer, so that its connection serves the next request; a long one is cut off."""
-    with response, suppress(*BROKEN):
-        left = _SHORT
-        for chunk in response.iter_content(2**14):
-            left -= len(chunk)
-            if left < 0:
-                break
+    """Be done with an answer that nobody reads. One without a body leaves its connection to the next request; to wait
+    for a body would leave it to the server how long that takes.
+    """
+    with response:
+        if response.request.method == "HEAD" or response.headers.get("Content-Length") == "0":
+            response.content  # noqa: B018 - empty: taken, and with that the connection is free
 
 
 def words(error: BaseException) -> str:
