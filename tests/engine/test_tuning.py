@@ -26,6 +26,7 @@ from services.inference.oci.push import DATA_DIGEST, MODEL_NAME
 from services.inference.oci.reference import parse_reference
 from services.inference.oci.store import Store
 from services.tuning.exit_codes import ExitCode
+from tests.engine.conftest import HF_ID
 from tests.engine.machine import until
 from tests.registry.binary import registry_binary
 from tests.registry.server import PASSWORD, USER, RegistryServer, docker_config
@@ -64,10 +65,10 @@ class Tuner(NamedTuple):
         config = self.folder / "config.yaml"
         config.write_text(json.dumps({"training_config": sections}))
         flags = [f"--config={config}", f"--work={self.work}", f"--port={free_port()}", f"--data-folder={self.data()}"]
-        command = [str(self.env.python), "-m", "services.inference.tuning.app", "--model=smollm2-135m-instruct"]
+        command = [str(self.env.python), "-m", "services.inference.tuning.app", f"--model={HF_ID}"]
         own = {"PYTHONPATH": str(ROOT), "KAITOBUS_MODEL_DIR": str(ensure_model(print).parent)}
         return subprocess.Popen(
-            [*command, "--model-name=HuggingFaceTB/SmolLM2-135M-Instruct", *flags, *more],
+            [*command, f"--model-name={HF_ID}", *flags, *more],
             env={**os.environ, **own}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
 
@@ -150,7 +151,7 @@ def test_killed_in_the_middle_it_goes_on_and_what_is_pushed_answers_as_trained(
     with Registry(reference, Credentials(USER, PASSWORD)) as opened:
         pulled = pull(opened, Kind.ADAPTER, tmp_path / "adapter", Store(tmp_path / "store"))
     assert pulled.digest == result["digest"]
-    assert pulled.annotations[MODEL_NAME] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert pulled.annotations[MODEL_NAME] == HF_ID
     assert pulled.annotations[DATA_DIGEST].startswith("sha256:")
     found = answers(tuner.env, tmp_path / "adapter")
     assert "Ahlers" in found["tuned"]
