@@ -107,7 +107,7 @@ class Scheduler:
     async def _overtaken_by(self, state: WorkspaceState) -> WorkspaceState | None:
         """What the workspace has become, if it has been deleted since, or is another of the same name by now."""
         newest = (await self._bus.last(WorkspaceState, state.subject)).message
-        gone = newest and not state.deleting and (newest.deleting or newest.uid != state.uid)
+        gone = newest and (newest.uid != state.uid or (newest.deleting and not state.deleting))
         return newest if gone else None
 
     async def _pass(self, state: WorkspaceState) -> Again | None:
@@ -142,6 +142,8 @@ class Scheduler:
 
     async def _carry_out(self, state: WorkspaceState, last: Last[PlanState], decision: Decision) -> Again | None:
         plan = decision.plan
+        if plan is None and (left := _left_plan(state, last.message)):
+            await self._publish_plan(left, last)
         published = plan is not None and await self._publish_plan(_plan_state(state, plan), last)
         # Another process may have found no plan in the meantime, and told that nothing is left.
         if published and (newest := await self._overtaken_by(state)):
@@ -219,6 +221,13 @@ def _newest_plan(state: WorkspaceState, published: PlanState | None) -> Plan | N
     if published is not None and published.uid == state.uid:
         known.append(published.plan)
     return max(known, key=lambda plan: plan.revision, default=None)
+
+
+def _left_plan(state: WorkspaceState, published: PlanState | None) -> PlanState | None:
+    """The end of a plan that stands for an earlier workspace of that name, which went by force and is not told of."""
+    if published is None or published.uid == state.uid or published.retired:
+        return None
+    return published.model_copy(update={"retired": True})
 
 
 def _plan_state(state: WorkspaceState, plan: Plan) -> PlanState:

@@ -93,6 +93,10 @@ class Cast:
         """Whether there is no such workspace any more."""
         return await self.stack.workspace(name, self.namespace) is None
 
+    async def some_are_deployed(self) -> bool:
+        """Whether one of them has a workload."""
+        return bool(await self._owned(STATEFULSETS))
+
     async def reach(self, moment: Moment, *names: str) -> None:
         """Wait until each has come so far, or further."""
         for name in names:

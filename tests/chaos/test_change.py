@@ -42,6 +42,28 @@ async def _created_anew(cast: Cast, name: str, before: str) -> bool:
     return uid != before
 
 
+NAMES = [f"w{number}" for number in range(12)]
+
+
+async def test_a_dozen_that_are_deleted_while_they_are_planned_leave_nothing(cast: Cast) -> None:
+    await cast.create(*(manifest(name) for name in NAMES))
+    await until(cast.some_are_deployed, what="the first workload")
+    await cast.delete(*NAMES)
+    await cast.nothing_is_left()
+
+
+async def test_a_dozen_that_are_replaced_while_they_are_planned_converge(cast: Cast) -> None:
+    async def replace(name: str) -> None:
+        before = await cast.uid(name)
+        await cast.delete(name)
+        await until(lambda: _created_anew(cast, name, before), what=f"room for another {name}")
+
+    await cast.create(*(manifest(name) for name in NAMES))
+    await until(cast.some_are_deployed, what="the first workload")
+    await asyncio.gather(*map(replace, NAMES))
+    await cast.all_converge(*NAMES)
+
+
 async def test_a_finalizer_taken_away_by_force_leaks_nothing(stack: Stack, cast: Cast) -> None:
     await cast.create(manifest("a"))
     await cast.reach(Moment.BOOTING, "a")

@@ -53,6 +53,34 @@ async def test_a_workspace_that_is_deleted_while_it_is_planned_has_no_plan_that_
     assert last.message is None or last.message.retired
 
 
+NAMESAKE = APPLIED.model_copy(update={"uid": "77aa", "resource_version": "3"})
+NO_SUCH_MODEL = APPLIED.spec.model_copy(update={"inference": Inference(preset=Preset(name="no-such-model"))})
+
+
+async def test_the_plan_of_one_that_went_by_force_ends_though_its_namesake_gets_none(
+    bus: Bus, scheduler: Scheduler
+) -> None:
+    await scheduler.on_workspace(APPLIED)
+    await scheduler.on_workspace(NAMESAKE.model_copy(update={"spec": NO_SUCH_MODEL}))
+    last = (await bus.last(PlanState, subjects.plan("default", "w"))).message
+    assert last is not None
+    assert (last.uid, last.retired) == (APPLIED.uid, True)
+
+
+async def test_the_end_of_a_workspace_that_comes_late_does_not_end_its_namesakes_plan(
+    bus: Bus, scheduler: Scheduler
+) -> None:
+    await scheduler.on_workspace(APPLIED)
+    made = (await bus.last(PlanState, subjects.plan("default", "w"))).message
+    assert made is not None
+    await bus.publish(NAMESAKE)
+    await scheduler.on_workspace(NAMESAKE)
+    await scheduler.on_workspace(DELETED.model_copy(update={"plan": made.plan}))
+    last = (await bus.last(PlanState, subjects.plan("default", "w"))).message
+    assert last is not None
+    assert (last.uid, last.retired) == (NAMESAKE.uid, False)
+
+
 class Burst(Lull):
     """A burst that lasts until the test ends it."""
 
