@@ -33,11 +33,11 @@ from services.chassis.kube import (
 )
 from services.chassis.service import Service, run
 from services.chassis.settings import Settings, from_environment
-from services.chassis.settle import Outdated
+from services.chassis.settle import Again, Outdated
 from services.contracts.messages import PlanState
 from services.contracts.subjects import PREFIX, Stream
 from services.contracts.workspace import LABEL_WORKSPACE
-from services.deployer.deployer import Deployer
+from services.deployer.deployer import Applied, Deployer
 from services.deployer.engine_memory import EngineMemories
 from services.deployer.leftovers import Sight
 from services.deployer.manifests import Images
@@ -153,6 +153,10 @@ class Looker:
         """Have a workspace looked at now."""
         self._queue.add(key)
 
+    def lost(self, key: Key) -> None:
+        """One of a workspace's objects has gone."""
+        self._broken.add(key)
+
     async def run(self, connected: asyncio.Event) -> None:
         """Follow all of the objects until cancelled."""
         await connected.wait()
@@ -167,30 +171,33 @@ class Looker:
             gone = isinstance(change, Deleted) and resource != PODS  # missing pods are the StatefulSet's business
             if isinstance(change, Deleted) or (isinstance(change, Upsert) and resource in (PODS, JOBS)):
                 key = (change.ref.namespace or "", dig_str(change.obj, "metadata", "labels", LABEL_WORKSPACE))
-                self._broken |= {key} if gone else set()
+                if gone:
+                    self.lost(key)
                 self._queue.add(key, after=SETTLES)
 
     async def _look(self, key: Key) -> float:
-        """Look once. Seconds until it must be tried again; 0 if it need not."""
+        """Look once. Seconds until it must be looked at again; 0 if it need not.
+
+        What was missing is made again in that look too, unless it is there now.
+        """
         mend = key in self._broken
         self._broken.discard(key)
         again = await self._looked(key, mend)
-        if again and mend:
+        if again and mend and not isinstance(again, Applied):
             self._broken.add(key)
-        return again
+        return again.after if again else 0
 
-    async def _looked(self, key: Key, mend: bool) -> float:
+    async def _looked(self, key: Key, mend: bool) -> Again | None:
         try:
-            again = await self._deployer.look(*key, mend=mend)
+            return await self._deployer.look(*key, mend=mend)
         except Outdated:
-            return 0.05
+            return Again(0.05)
         except (KubeError, JetStreamError, nats.errors.Error, OSError, TimeoutError) as error:
             log.warning("will look again: %s", error, extra={"workspace": "/".join(key)})
-            return 1.0
+            return Again(1.0)
         except Exception:
             log.exception("a workspace could not be looked at", extra={"workspace": "/".join(key)})
-            return 30.0
-        return again.after if again else 0
+            return Again(30.0)
 
 
 def watch_check(service: Service, resource: Resource, watch: ListWatch) -> Check:

@@ -77,6 +77,10 @@ WAIT_FOR_QUIET: Final = 2.0
 """Services and reports wait until so many seconds have passed without a new workload, but no longer than that."""
 
 
+class Applied(Again):
+    """All objects are there as the plan wants them. It is only looked again at what becomes of them."""
+
+
 class Deployer:
     """Handles one plan at a time; several side by side for different workspaces."""
 
@@ -185,7 +189,7 @@ class Deployer:
             await self._publish(refused(state, error.message), last)
             return Again(REFUSED_AGAIN)
         self._applied[state.key] = (state, asyncio.get_running_loop().time())
-        return Again(SOON)  # the first pod makes itself known; if none comes, it is looked for the reason
+        return Applied(SOON)  # the first pod makes itself known; if none comes, it is looked for the reason
 
     def _applied_just_now(self, state: PlanState) -> bool:
         """Whether the plan's objects need not be applied again: what somebody changed in them is mended later."""
