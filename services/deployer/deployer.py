@@ -208,6 +208,8 @@ class Deployer:
         if not await self._workloads.ensure(state, workload):
             return False
         await self._lull.wait()
+        if await self._bus.newest(PlanState, state.subject) != state:
+            return False  # it may have been taken down meanwhile: what is made now nobody would take down
         return await self._services.bring(services, state.uid)
 
     async def _decide_on_image_volumes(self, state: PlanState) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from services.chassis.kube import PODS, JsonObject, KubeClient, ObjectRef, dig, dig_dicts, dig_str
+from services.chassis.lull import Lull
 from services.contracts import subjects
 from services.contracts.conditions import Reason
 from services.contracts.messages import PlanState, Report
@@ -176,6 +178,31 @@ async def test_what_was_seen_before_a_workload_went_does_not_hide_that_it_is_gon
 
     await eventually(carried_out)
     assert await eventually(planner.released)
+
+
+class Burst(Lull):
+    """A burst that lasts until the test ends it."""
+
+    over: asyncio.Event
+
+    async def wait(self) -> None:
+        await self.over.wait()
+
+
+async def test_no_services_are_made_for_one_that_went_while_they_waited(
+    planner: Planner, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.deployer.deployer.Lull", Burst)
+    monkeypatch.setattr(Burst, "over", asyncio.Event(), raising=False)
+    deployer = Deployer(client, planner.bus, Images("i"), None)
+    state = await planner.publish(plan())
+    await eventually(lambda: is_newest(planner, state))
+    deploying = asyncio.create_task(deployer.on_plan(state))
+    await eventually(planner.stateful_set)
+    await planner.bus.forget(PlanState, state.subject, state.uid)
+    Burst.over.set()
+    await deploying
+    assert await planner.services() == set()
 
 
 async def is_newest(planner: Planner, state: PlanState) -> bool:
