@@ -224,7 +224,7 @@ def _newest_plan(state: WorkspaceState, published: PlanState | None) -> Plan | N
 
 
 def _left_plan(state: WorkspaceState, published: PlanState | None) -> PlanState | None:
-    """The end of a plan that stands for an earlier workspace of that name, which went by force and is not told of."""
+    """The end of a plan that still stands for an earlier workspace of that name: it went by force, unseen."""
     if published is None or published.uid == state.uid or published.retired:
         return None
     return published.model_copy(update={"retired": True})

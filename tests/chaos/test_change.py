@@ -11,6 +11,8 @@ from tests.stack import Stack, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+DOZEN = [f"w{number}" for number in range(12)]
+
 
 async def test_a_workspace_is_deleted_in_every_phase_and_leaves_nothing(cast: Cast) -> None:
     async def pass_by(moment: Moment) -> None:
@@ -42,13 +44,10 @@ async def _created_anew(cast: Cast, name: str, before: str) -> bool:
     return uid != before
 
 
-NAMES = [f"w{number}" for number in range(12)]
-
-
 async def test_a_dozen_that_are_deleted_while_they_are_planned_leave_nothing(cast: Cast) -> None:
-    await cast.create(*(manifest(name) for name in NAMES))
+    await cast.create(*(manifest(name) for name in DOZEN))
     await until(cast.some_are_deployed, what="the first workload")
-    await cast.delete(*NAMES)
+    await cast.delete(*DOZEN)
     await cast.nothing_is_left()
 
 
@@ -58,10 +57,10 @@ async def test_a_dozen_that_are_replaced_while_they_are_planned_converge(cast: C
         await cast.delete(name)
         await until(lambda: _created_anew(cast, name, before), what=f"room for another {name}")
 
-    await cast.create(*(manifest(name) for name in NAMES))
+    await cast.create(*(manifest(name) for name in DOZEN))
     await until(cast.some_are_deployed, what="the first workload")
-    await asyncio.gather(*map(replace, NAMES))
-    await cast.all_converge(*NAMES)
+    await asyncio.gather(*map(replace, DOZEN))
+    await cast.all_converge(*DOZEN)
 
 
 async def test_a_finalizer_taken_away_by_force_leaks_nothing(stack: Stack, cast: Cast) -> None:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import pytest
 
 from services.chassis.bus import Bus
-from services.chassis.lull import Lull
 from services.contracts import subjects
 from services.contracts.messages import Demand, PlanState, WorkspaceState
 from services.contracts.offers import Offer, Offers
@@ -17,6 +16,7 @@ from services.contracts.workspace import Inference, LabelSelector, Preset, Resou
 from services.scheduler.catalog import load_catalogue
 from services.scheduler.known_skus import load_known_skus
 from services.scheduler.scheduler import Scheduler
+from tests.burst import Burst
 
 OFFER = Offer(
     instance_type="large", gpus=1, gpu_model="A100", gpu_memory_gib=79, price_per_hour=3, cuda_compute_capability=8.0
@@ -79,17 +79,6 @@ async def test_the_end_of_a_workspace_that_comes_late_does_not_end_its_namesakes
     last = (await bus.last(PlanState, subjects.plan("default", "w"))).message
     assert last is not None
     assert (last.uid, last.retired) == (NAMESAKE.uid, False)
-
-
-class Burst(Lull):
-    """A burst that lasts until the test ends it."""
-
-    def __init__(self) -> None:
-        super().__init__(quiet=0, at_most=0)
-        self.over = asyncio.Event()
-
-    async def wait(self) -> None:
-        await self.over.wait()
 
 
 async def test_in_a_burst_no_node_is_demanded_before_all_are_planned(bus: Bus) -> None:

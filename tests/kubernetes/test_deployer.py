@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 
 from services.chassis.kube import PODS, JsonObject, KubeClient, ObjectRef, dig, dig_dicts, dig_str
-from services.chassis.lull import Lull
 from services.contracts import subjects
 from services.contracts.conditions import Reason
 from services.contracts.messages import PlanState, Report
@@ -18,6 +17,7 @@ from services.deployer import leftovers
 from services.deployer.app import wire
 from services.deployer.deployer import Deployer
 from services.deployer.manifests import Images
+from tests.burst import Burst
 from tests.integration.conftest import NatsServer
 from tests.kubernetes.deployer_fixtures import Planner, node, on_a_node, plan, planner, replicas, set_pod
 from tests.kubernetes.service_fixtures import (
@@ -180,27 +180,18 @@ async def test_what_was_seen_before_a_workload_went_does_not_hide_that_it_is_gon
     assert await eventually(planner.released)
 
 
-class Burst(Lull):
-    """A burst that lasts until the test ends it."""
-
-    over: asyncio.Event
-
-    async def wait(self) -> None:
-        await self.over.wait()
-
-
 async def test_no_services_are_made_for_one_that_went_while_they_waited(
     planner: Planner, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.deployer.deployer.Lull", Burst)
-    monkeypatch.setattr(Burst, "over", asyncio.Event(), raising=False)
+    burst = Burst()
+    monkeypatch.setattr("services.deployer.deployer.Lull", lambda **_: burst)
     deployer = Deployer(client, planner.bus, Images("i"), None)
     state = await planner.publish(plan())
     await eventually(lambda: is_newest(planner, state))
     deploying = asyncio.create_task(deployer.on_plan(state))
     await eventually(planner.stateful_set)
     await planner.bus.forget(PlanState, state.subject, state.uid)
-    Burst.over.set()
+    burst.over.set()
     await deploying
     assert await planner.services() == set()
 
