@@ -128,16 +128,6 @@ class Bus(Connection):
             "ce-datacontenttype": "application/json",
         }
 
-    async def publish_if_new(self, message: Message) -> bool:
-        """Publish unless the newest message on the subject says the same. True if it was published."""
-        if await self.publish_first(message):
-            return True
-        last = await self.last(type(message), message.subject)
-        if last.message == message:
-            return False
-        await self.publish(message, expect=last.sequence)
-        return True
-
     async def publish_first(self, message: Message) -> bool:
         """Publish if nothing was ever published on the subject; False if something was.
 

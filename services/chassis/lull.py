@@ -23,7 +23,11 @@ class Lull:
 
     async def wait(self) -> None:
         """Wait until it is quiet, or for `at_most` seconds."""
-        clock = asyncio.get_running_loop().time
-        until = clock() + self._at_most
-        while (left := min(self._last + self._quiet, until) - clock()) > 0:
+        since = asyncio.get_running_loop().time()
+        while left := self.left(since):
             await asyncio.sleep(left)
+
+    def left(self, since: float) -> float:
+        """Seconds that are still to be waited by who waits since that time of the loop; 0 if none."""
+        until = min(self._last + self._quiet, since + self._at_most)
+        return max(0.0, until - asyncio.get_running_loop().time())

@@ -50,7 +50,8 @@ class WorkspaceState(Message):
 
     `configs` holds the content of the ConfigMap that the spec names. Of secrets only their presence is
     told. `plan` is the plan as it stands in the status, so that a scheduler that lost everything goes on
-    with it. `deleting` means that the workspace must be taken down.
+    with it. `deleting` means that the workspace must be taken down. `held` means that it cannot go before all is taken
+    down: until it is, a workload may be made, which goes with it by itself, and no machine that costs money.
     """
 
     resource_version: str
@@ -59,6 +60,7 @@ class WorkspaceState(Message):
     configs: dict[str, str] = Field(default_factory=dict)
     plan: Plan | None = None
     deleting: bool = False
+    held: bool = True
     created_at: datetime
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
 
 from services.chassis.service import Service, run
 from services.chassis.settings import Settings, from_environment
@@ -20,10 +19,6 @@ from services.scheduler.hub.tokens import SecretTokens
 from services.scheduler.known_skus import load_known_skus
 from services.scheduler.scheduler import Scheduler
 
-PLANNING: Final = 512
-"""Workspaces that are planned side by side. Most of them wait for a lull to say so, and in a burst of more Workspaces
-than places the rest wait for that too."""
-
 
 async def wire(service: Service) -> None:
     """Add what the scheduler does to a service."""
@@ -34,7 +29,6 @@ async def wire(service: Service) -> None:
         "scheduler-workspaces",
         f"{PREFIX}.workspace.>",
         scheduler.on_workspace,
-        workers=PLANNING,
     )
     service.bus.handle(Report, Stream.REPORTS, "scheduler-reports", f"{PREFIX}.report.>", scheduler.on_report)
 

@@ -9,7 +9,12 @@ from services.scheduler.release import let_go
 
 
 def demands_for(state: WorkspaceState, plan: Plan) -> list[Demand]:
-    """First the old providers let go, so that there are never two sets of nodes, then the present one is asked."""
+    """First the old providers let go, so that there are never two sets of nodes, then the present one is asked.
+
+    Nothing is asked for before the workspace is held: it could go, and a namesake's word hide that it has.
+    """
+    if not state.held:
+        return []
     old = [let_go(state, plan, provider) for provider in plan.providers if provider != plan.provider]
     return [*old, _wanted(state, plan)]
 

@@ -10,15 +10,14 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from services.chassis.bus import Bus, Last
 from services.chassis.key_locks import KeyLocks
-from services.chassis.lull import Lull
 from services.chassis.settle import Again, Outdated
 from services.contracts import subjects
 from services.contracts.conditions import Condition
-from services.contracts.messages import Demand, PlanState, Report, WorkspaceState
+from services.contracts.messages import Demand, Message, PlanState, Report, WorkspaceState
 from services.contracts.offers import Offers
 from services.contracts.plan import Plan
 from services.contracts.subjects import ServiceName
@@ -34,14 +33,10 @@ from services.scheduler.release import Release, release
 
 log = logging.getLogger(__name__)
 
+M = TypeVar("M", bound=Message)
+
 GOING_AGAIN: Final = 5.0
 """Seconds until it is looked whether all has been let go of, if no report tells it."""
-QUIET: Final = 0.5
-WAIT_FOR_QUIET: Final = 5.0
-"""Of several workspaces that are planned at once, all get their plans first: demands, and reports that all went well,
-wait until so many seconds have passed without a new plan, but no longer than that. A node takes minutes to come, and
-what it costs the API server and the bus to make one is several times what a workload costs.
-"""
 OFFERS_FOR: Final = 1.0
 """Seconds for which a reading of the offers serves all workspaces."""
 LIVE_FOR: Final = 90.0
@@ -70,21 +65,13 @@ class OfferBook:
 class Scheduler:
     """Plans one workspace at a time; several side by side for different workspaces."""
 
-    def __init__(
-        self,
-        bus: Bus,
-        catalogue: Catalogue,
-        known: KnownSkus,
-        book: FactsBook | None = None,
-        lull: Lull | None = None,
-    ) -> None:
+    def __init__(self, bus: Bus, catalogue: Catalogue, known: KnownSkus, book: FactsBook | None = None) -> None:
         self._bus = bus
         self._book = book
         self._catalogue = catalogue
         self._known = known
         self._offers = OfferBook(bus)
         self._locks = KeyLocks()
-        self._lull = lull or Lull(quiet=QUIET, at_most=WAIT_FOR_QUIET)
 
     async def on_workspace(self, state: WorkspaceState) -> Again | None:
         """What a user wants has changed, or is looked at again."""
@@ -102,13 +89,17 @@ class Scheduler:
     async def _alone(self, state: WorkspaceState) -> Again | None:
         """One pass at a time for a workspace. One that was deleted in between must not be planned any more."""
         async with self._locks.hold(state.key):
-            return None if await self._overtaken_by(state) else await self._pass(state)
+            newest = await self._newest(state)
+            return None if _is_overtaken(state, newest) else await self._pass(newest)
+
+    async def _newest(self, state: WorkspaceState) -> WorkspaceState:
+        """What was said last under the name of a workspace: of itself, or of a namesake."""
+        return (await self._bus.last(WorkspaceState, state.subject)).message or state
 
     async def _overtaken_by(self, state: WorkspaceState) -> WorkspaceState | None:
         """What the workspace has become, if it has been deleted since, or is another of the same name by now."""
-        newest = (await self._bus.last(WorkspaceState, state.subject)).message
-        gone = newest and (newest.uid != state.uid or (newest.deleting and not state.deleting))
-        return newest if gone else None
+        newest = await self._newest(state)
+        return newest if _is_overtaken(state, newest) else None
 
     async def _pass(self, state: WorkspaceState) -> Again | None:
         last = await self._bus.last(PlanState, subjects.plan(state.namespace, state.name))
@@ -148,9 +139,8 @@ class Scheduler:
         # Another process may have found no plan in the meantime, and told that nothing is left.
         if published and (newest := await self._overtaken_by(state)):
             return await self._pass(newest)
-        # What went wrong is told at once, and who is planned alone waits for nobody.
-        if decision.condition.is_true and self._locks.in_use > 1:
-            await self._lull.wait()
+        if decision.condition.is_true and not state.held:
+            return None  # it comes again when it is held, and then this is told with what it demands
         for demand in demands_for(state, plan) if plan else ():
             await self._demand(state, demand)
         await self._report(state, plan, decision.condition, decision.next_step)
@@ -160,7 +150,6 @@ class Scheduler:
         """Publish a plan that is new. True if it was. Raises `Outdated` if somebody published one in between."""
         if last.message == wanted:
             return False
-        self._lull.hurry()
         await self._bus.publish(wanted, expect=last.sequence)
         return True
 
@@ -184,30 +173,44 @@ class Scheduler:
 
     async def _release(self, state: WorkspaceState, last: Last[PlanState], step: Release) -> Again | None:
         if step.plan is not None:
-            await self._publish_plan(step.plan, last)
+            await self._let_go(state, step.plan, last)
         for demand in step.demands:
-            last_demand = await self._bus.last(Demand, demand.subject)
-            if last_demand.message != demand:
-                await self._bus.publish(demand, expect=last_demand.sequence)
+            await self._let_go(state, demand, await self._bus.last(Demand, demand.subject))
         if step.done:
             # With the plan's revision: it may have been told before there was that plan, and the watcher forgot that.
-            plan = step.plan.plan if step.plan else None
-            await self._bus.publish_if_new(_report(state, plan, (), None, released=True))
+            report = _report(state, step.plan.plan if step.plan else None, (), None, released=True)
+            await self._let_go(state, report, await self._bus.last(Report, report.subject))
             return None
         return Again(GOING_AGAIN)
+
+    async def _let_go(self, state: WorkspaceState, word: M, last: Last[M]) -> None:
+        """Publish a word of a release. Raises `Outdated` where the last word is a namesake's that came meanwhile."""
+        if last.message == word:
+            return
+        if last.message is not None and last.message.uid != state.uid and await self._overtaken_by(state):
+            raise Outdated(word.subject)
+        await self._bus.publish(word, expect=last.sequence)
 
     async def _report(
         self, state: WorkspaceState, plan: Plan | None, condition: Condition, next_step: str | None
     ) -> None:
-        """Publish what was decided, but not over the word that all was let go of: it would not be said again."""
+        """Publish what was decided, but not over a namesake's word, nor over the word that all was let go of: neither
+        would be said again.
+        """
         wanted = _report(state, plan, (condition,), next_step)
         if await self._bus.publish_first(wanted):
             return
         last = await self._bus.last(Report, wanted.subject)
-        if last.message and last.message.released and await self._overtaken_by(state):
+        final = last.message and (last.message.released or last.message.uid != state.uid)
+        if final and await self._overtaken_by(state):
             return
         if last.message != wanted:
             await self._bus.publish(wanted, expect=last.sequence)
+
+
+def _is_overtaken(state: WorkspaceState, newest: WorkspaceState) -> bool:
+    """Whether it has been deleted since, or is another workspace by now."""
+    return newest.uid != state.uid or (newest.deleting and not state.deleting)
 
 
 def _age(demand: Demand) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from services.chassis.settings import Settings, from_environment
 from services.chassis.topology import Topology
 from services.contracts.messages import Message, PlanState, Report
 from services.contracts.subjects import PREFIX, Stream
+from services.watcher.arrivals import Arrivals
 from services.watcher.publisher import Publisher
 from services.watcher.writer import Writer, identity, is_release
 
@@ -38,6 +39,10 @@ QUIET: Final = 0.4
 WAIT_FOR_QUIET: Final = 2.0
 """Statuses wait until so many seconds have passed without a plan, but no longer than that. To write one costs the
 API server as much as three workloads."""
+PLANNED: Final = 0.3
+WAIT_FOR_PLANS: Final = 2.0
+"""Of several Workspaces that come at once none is held, and so gets no machines, until so many seconds have passed
+without one that came or was planned, but no longer than that."""
 WAITING_FOR_STATUS: Final = 128
 STALE_AFTER: Final = 90.0
 """Seconds after which a silent watch counts as broken; the API server sends bookmarks about every 60 s."""
@@ -62,7 +67,8 @@ async def wire(service: Service) -> None:
     events = EventRecorder(kube, component="kaitobus-watcher")
     watch = ListWatch(kube, WORKSPACES, resync_seconds=settings.resync_seconds)
     writer = Writer(kube, service.bus, events, service.telemetry, lambda key: watch.objects.get(key))
-    publisher = Publisher(kube, service.bus, writer, watch)
+    planning = Lull(quiet=PLANNED, at_most=WAIT_FOR_PLANS)
+    publisher = Publisher(kube, service.bus, writer, watch, Arrivals(planning))
     lease = Lease(kube, settings.lease_name, settings.lease_namespace, terms=Terms.lasting(settings.lease_seconds))
     leader = Leader(service, settings, publisher, lease)
 
@@ -71,6 +77,7 @@ async def wire(service: Service) -> None:
 
     async def on_message(message: Message) -> None:
         if isinstance(message, PlanState):
+            planning.hurry()
             lull.hurry()  # the deployer is making its workload now, and perhaps more plans follow
         await looks.ask(message if is_release(message) else identity(message))
 

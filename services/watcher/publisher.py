@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC
 from typing import Final
 
 import nats.errors
 from nats.js.errors import Error as JetStreamError
 
-from services.chassis.bus import Bus
+from services.chassis.bus import Bus, Last
 from services.chassis.keyed_queue import KeyedQueue
 from services.chassis.kube import (
     WORKSPACES,
@@ -35,9 +34,11 @@ from services.contracts.conditions import ConditionType, Reason
 from services.contracts.messages import PlanState, Report, WorkspaceState
 from services.contracts.status import WorkspaceStatus
 from services.contracts.subjects import ServiceName
-from services.contracts.workspace import FINALIZER, LabelSelector, Resource, WorkspaceSpec
-from services.watcher.checks.size import fits
+from services.contracts.workspace import FINALIZER
+from services.watcher.arrivals import Arrivals
 from services.watcher.references import examine
+from services.watcher.state import may_be_newer, to_state, told, wanted
+from services.watcher.validate import Problem
 from services.watcher.workspace import Workspace, read
 from services.watcher.writer import Writer
 
@@ -61,20 +62,19 @@ _OWN_REASONS: Final = frozenset(
 )
 _ALL: Final = ("", "")
 """Stands in the queue for a look at what has gone: no object has that name."""
-_UNREADABLE: Final = WorkspaceSpec(resource=Resource(label_selector=LabelSelector()))
-"""Stands for a spec that cannot be read, or is too long, in the message that such a workspace goes. Nobody plans by it
-then."""
 
 
 class Publisher:
     """Publishes each workspace whenever what it wants has changed, and all of them when asked to."""
 
-    def __init__(self, kube: KubeClient, bus: Bus, writer: Writer, watch: ListWatch) -> None:
+    def __init__(self, kube: KubeClient, bus: Bus, writer: Writer, watch: ListWatch, arrivals: Arrivals) -> None:
         self._kube = kube
         self._bus = bus
         self._writer = writer
         self._watch = watch
+        self._arrivals = arrivals
         self._published: dict[Key, str] = {}
+        """What was said last of each: the digest of what was published, or which one was refused."""
         self._queue: KeyedQueue[Key] = KeyedQueue()
 
     def publish_all_again(self) -> None:
@@ -86,6 +86,7 @@ class Publisher:
     async def run(self) -> None:
         """Follow the API server until cancelled."""
         self._published.clear()
+        self._arrivals.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow())
             for _ in range(WORKERS):
@@ -121,79 +122,126 @@ class Publisher:
         meta = workspace.metadata
         if meta.deleting:
             return await self._take_down(workspace)
+        if meta.held:
+            self._arrivals.discard(meta.key)
+        elif pause := self._arrivals.pause(meta.key, meta.resource_version):
+            return pause
         found = await examine(self._kube, workspace)
         if found.problem:
-            await self._writer.write_problem(workspace, found.problem)
-            return LOOK_AGAIN
-        held = workspace if meta.held else await self._hold(workspace)
-        if held is None:
-            return 0
-        await self._publish(held, found.configs)
+            return await self._refuse(workspace, found.problem)
+        if not meta.held:
+            return await self._welcome(workspace, found.configs)
+        await self._publish(workspace, found.configs)
         if _tells_a_problem(workspace.status):
             await self._writer.on_message(workspace.identity)  # it is over, and perhaps there is no news to tell it
         return LOOK_AGAIN if found.configs else 0  # a ConfigMap may change without the Workspace changing
 
+    async def _refuse(self, workspace: Workspace, problem: Problem) -> float:
+        """Say what is wrong. Nothing of it is published, so what a namesake has left is ended here, once."""
+        key, refused = workspace.metadata.key, f"refused {workspace.metadata.uid}"
+        self._arrivals.discard(key)
+        await self._writer.write_problem(workspace, problem)
+        if self._published.get(key) != refused:
+            last = await self._last(key)
+            if last.message and last.message.uid != workspace.metadata.uid:
+                await self._read_again(workspace)
+                await self._end(last.message, last.sequence)
+            self._published[key] = refused
+        return LOOK_AGAIN
+
+    async def _welcome(self, workspace: Workspace, configs: dict[str, str]) -> float:
+        """Have one planned that has just come, then hold it; the watch shows it as it is then.
+
+        One that has a plan has lost our finalizer: it is not told to be free, as machines may be there for it.
+        """
+        meta = workspace.metadata
+        if workspace.status.plan is None:
+            self._arrivals.add(meta.key, meta.resource_version)
+            await self._publish(workspace, configs)
+            if pause := self._arrivals.pause(meta.key, meta.resource_version):
+                return pause
+        await self._hold(workspace)
+        return 0
+
     async def _take_down(self, workspace: Workspace) -> float:
-        if not workspace.metadata.held:
+        key = workspace.metadata.key
+        self._arrivals.discard(key)
+        if not workspace.metadata.held:  # others alone keep it: it was let go of, or goes before we held it
+            last = await self._last(key)
+            if last.message:
+                await self._read_again(workspace)
+                await self._end(last.message, last.sequence)
             return 0
         await self._publish(workspace, {})
         if not workspace.status.is_true(ConditionType.DELETING):
             await self._writer.write_deleting(workspace)
         return 0
 
-    async def _hold(self, workspace: Workspace) -> Workspace | None:
-        """Put our finalizer on a workspace, before anything is made for it. Returns it as it is then; None if gone."""
+    async def _hold(self, workspace: Workspace) -> None:
+        """Put our finalizer on a workspace, before any machine is asked for."""
         meta = workspace.metadata
         patch: JsonObject = {
             "metadata": {"resourceVersion": meta.resource_version, "finalizers": [*meta.finalizers, FINALIZER]}
         }
         try:
-            return read(await self._kube.merge_patch(ObjectRef(WORKSPACES, meta.name, meta.namespace), patch))
+            await self._kube.merge_patch(ObjectRef(WORKSPACES, meta.name, meta.namespace), patch)
         except NotFound:
-            return None
+            return
         except Conflict as error:
             raise Outdated(str(error)) from error
 
     async def _publish(self, workspace: Workspace, configs: dict[str, str]) -> None:
         """Publish on top of the newest message, unless that says the same."""
         state = to_state(workspace, configs)
-        digest = _wanted(state)
+        digest = wanted(state)
         if self._published.get(workspace.metadata.key) == digest:
             return
         if not await self._bus.publish_first(state):
-            last = await self._bus.last(WorkspaceState, state.subject)
-            if last.message is None or _wanted(last.message) != digest:
-                if last.message is not None and _may_be_newer(last.message, state):
+            last = await self._last(workspace.metadata.key)
+            if last.message is None or wanted(last.message) != digest:
+                if last.message is not None and may_be_newer(last.message, state):
                     await self._read_again(workspace)
                 await self._bus.publish(state, expect=last.sequence)
         self._published[workspace.metadata.key] = digest
+
+    async def _last(self, key: Key) -> Last[WorkspaceState]:
+        return await self._bus.last(WorkspaceState, subjects.workspace(*key))
 
     async def _read_again(self, workspace: Workspace) -> None:
         """Raise `Outdated` unless the API server still says so: we may have lost the Lease amid a look."""
         meta = workspace.metadata
         obj = await self._kube.get(ObjectRef(WORKSPACES, meta.name, meta.namespace))
-        if obj is None or _told(read(obj)) != _told(workspace):
+        if obj is None or told(read(obj)) != told(workspace):
             raise Outdated(f"workspace {meta.namespace}/{meta.name} has changed")
 
     async def _gone(self, key: Key) -> float:
-        """A workspace is not there any more. If it went by force, its finalizer removed, let go all the same.
-
-        The same where a plan still stands: whoever made it has ended before it could see that the workspace was gone.
-        """
+        """A workspace is not there any more. If it went before it was held, or by force, let go all the same."""
         self._published.pop(key, None)
-        last = await self._bus.last(WorkspaceState, subjects.workspace(*key))
+        self._arrivals.discard(key)
+        last = await self._last(key)
         if last.message is None:
             return 0
         about(last.message)
-        plan = await self._bus.newest(PlanState, subjects.plan(*key))
-        stands = plan is not None and plan.uid == last.message.uid and not plan.retired
-        if stands or not last.message.deleting:
-            await self._bus.publish(last.message.model_copy(update={"deleting": True}), expect=last.sequence)
+        if await self._end(last.message, last.sequence):
+            return 0
         # Perhaps it was told that nothing is left when nobody listened. By HISTORY: after a restart nats-server may
         # have copied forgotten messages anew, and not this one.
-        elif report := (await self._bus.last(Report, subjects.report(ServiceName.SCHEDULER, *key))).message:
+        if report := (await self._bus.last(Report, subjects.report(ServiceName.SCHEDULER, *key))).message:
             await self._writer.on_message(report)
         return 0
+
+    async def _end(self, state: WorkspaceState, sequence: int) -> bool:
+        """Have that taken down which was last published under a name, unless that was told. True if it was not.
+
+        It is told again where a plan still stands: whoever made it has ended before it could see that its workspace
+        was gone.
+        """
+        plan = await self._bus.newest(PlanState, subjects.plan(*state.key))
+        stands = plan is not None and plan.uid == state.uid and not plan.retired
+        if state.deleting and not stands:
+            return False
+        await self._bus.publish(state.model_copy(update={"deleting": True}), expect=sequence)
+        return True
 
     async def _look_for_the_gone(self) -> float:
         """Look at what the bus still knows and the API server does not: it may have gone while nobody watched."""
@@ -204,52 +252,7 @@ class Publisher:
         return 0
 
 
-def _wanted(state: WorkspaceState) -> str:
-    """A digest of the state without its version: writing the status changes that, and nothing that is wanted."""
-    return state.model_copy(update={"resource_version": ""}).digest()
-
-
-def _may_be_newer(last: WorkspaceState, state: WorkspaceState) -> bool:
-    """Whether the last message may be of a later state of the object, or of a later object of that name."""
-    versions = (last.resource_version, state.resource_version)
-    if (last.deleting and not state.deleting) or not all(version.isdecimal() for version in versions):
-        return True
-    return int(versions[0]) > int(versions[1])  # a number that grows, for all objects of a cluster
-
-
-def _told(workspace: Workspace) -> tuple[object, ...]:
-    """What a message tells of the object, its spec by the generation."""
-    meta = workspace.metadata
-    return (meta.uid, meta.generation, meta.deleting, meta.annotations, workspace.status.plan)
-
-
 def _tells_a_problem(status: WorkspaceStatus) -> bool:
     """Whether the status tells of something that the watcher itself found wrong."""
     planned = status.condition(ConditionType.PLAN_READY)
     return planned is not None and not planned.is_true and planned.reason in _OWN_REASONS
-
-
-def to_state(workspace: Workspace, configs: dict[str, str]) -> WorkspaceState:
-    """The message about a workspace. Of its annotations only ours travel, and those of providers."""
-    meta = workspace.metadata
-    if workspace.spec is None and not meta.deleting:
-        raise ValueError(f"workspace {meta.namespace}/{meta.name} has no spec to publish")
-    return WorkspaceState(
-        namespace=meta.namespace,
-        name=meta.name,
-        uid=meta.uid,
-        generation=meta.generation,
-        resource_version=meta.resource_version,
-        spec=_last_spec(workspace) if meta.deleting else workspace.spec or _UNREADABLE,
-        annotations=meta.ours,
-        configs=configs,
-        plan=workspace.status.plan,
-        deleting=meta.deleting,
-        created_at=meta.creation_timestamp.astimezone(UTC),
-    )
-
-
-def _last_spec(workspace: Workspace) -> WorkspaceSpec:
-    """What of the spec goes into the message that the workspace goes: that must fit, or it would stay for ever."""
-    spec = workspace.spec
-    return spec if spec is not None and fits(spec, workspace.metadata.ours, {}) else _UNREADABLE

@@ -37,7 +37,7 @@ async def test_a_workspace_is_created_anew_at_once_under_the_same_name_in_every_
 
 
 async def _created_anew(cast: Cast, name: str, before: str) -> bool:
-    """Create it as soon as the earlier one's finalizer lets go of the name; it may be there by an unheard answer."""
+    """Create it as soon as the earlier one has gone; it may be there by an unheard answer."""
     uid = await cast.uid(name)
     if not uid:
         await cast.create(manifest(name))

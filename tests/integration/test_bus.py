@@ -98,24 +98,6 @@ async def test_the_same_state_twice_is_published_once(bus: Bus) -> None:
     assert await bus.publish(state()) == await bus.publish(state())
 
 
-async def test_a_report_that_says_the_same_is_not_published_again(bus: Bus) -> None:
-    assert await bus.publish_if_new(report())
-    await until_stored(bus, report())
-    assert not await bus.publish_if_new(report())
-
-
-async def test_a_report_that_returns_to_what_it_said_before_is_published(bus: Bus) -> None:
-    for endpoint in ("a", "b", "a"):
-        assert await bus.publish_if_new(report(endpoint=endpoint))
-        await until_stored(bus, report(endpoint=endpoint))
-
-
-async def until_stored(bus: Bus, wanted: Report) -> None:
-    async with asyncio.timeout(60):
-        while await bus.newest(Report, wanted.subject) != wanted:
-            await asyncio.sleep(0.005)
-
-
 async def test_the_loser_of_a_compare_and_set_is_told(bus: Bus) -> None:
     last = await bus.last(Report, report().subject)
     await bus.publish(report(endpoint="first"), expect=last.sequence)

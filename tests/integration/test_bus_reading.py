@@ -62,7 +62,7 @@ async def test_what_cannot_be_read_counts_as_nothing_and_is_written_over(bus: Bu
     await unreadable(bus)
     assert await bus.newest(Report, SUBJECT) is None
     assert (await bus.last(Report, SUBJECT)).message is None
-    assert await bus.publish_if_new(report())
+    await bus.publish(report(), expect=(await bus.last(Report, SUBJECT)).sequence)
     await kept(bus, report())
 
 
@@ -107,10 +107,10 @@ async def test_a_process_that_started_anew_does_not_take_its_own_repetition_for_
     bus: Bus, nats_server: NatsServer
 ) -> None:
     for endpoint in ("a", "b"):
-        assert await bus.publish_if_new(report(endpoint=endpoint))
+        await bus.publish(report(endpoint=endpoint))
     anew = Bus(Settings(nats_url=nats_server.url), Telemetry(None, "test"), Metrics())
     await anew.connect()
-    assert not await anew.publish_if_new(report(endpoint="b"))
-    assert await anew.publish_if_new(report(endpoint="a"))
-    assert (await anew.last(Report, SUBJECT)).message == report(endpoint="a")
+    for endpoint in ("b", "a"):
+        assert not await anew.publish_first(report(endpoint=endpoint))
+    assert (await anew.last(Report, SUBJECT)).message == report(endpoint="b")
     await anew.close()

@@ -1,22 +1,23 @@
-"""What comes first: a deletion before a plan, and in a burst all plans before the first demand."""
+"""What comes first: a deletion before a plan, and that a workspace is held before any machine is asked for."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
 
 from services.chassis.bus import Bus
 from services.contracts import subjects
-from services.contracts.messages import Demand, PlanState, WorkspaceState
+from services.contracts.conditions import Reason
+from services.contracts.errors import Failure, FailureCode
+from services.contracts.messages import Demand, PlanState, Report, WorkspaceState
 from services.contracts.offers import Offer, Offers
+from services.contracts.subjects import ServiceName
 from services.contracts.workspace import Inference, LabelSelector, Preset, Resource, WorkspaceSpec
 from services.scheduler.catalog import load_catalogue
 from services.scheduler.known_skus import load_known_skus
 from services.scheduler.scheduler import Scheduler
-from tests.burst import Burst
 
 OFFER = Offer(
     instance_type="large", gpus=1, gpu_model="A100", gpu_memory_gib=79, price_per_hour=3, cuda_compute_capability=8.0
@@ -33,6 +34,8 @@ APPLIED = WorkspaceState(
     ),
     created_at=datetime(2026, 1, 1, tzinfo=UTC),
 )
+DEMAND, REPORT = subjects.demand("acme", "default", "w"), subjects.report(ServiceName.SCHEDULER, "default", "w")
+FREE = APPLIED.model_copy(update={"held": False, "resource_version": "0"})
 DELETED = APPLIED.model_copy(update={"deleting": True, "resource_version": "2"})
 
 
@@ -81,30 +84,36 @@ async def test_the_end_of_a_workspace_that_comes_late_does_not_end_its_namesakes
     assert (last.uid, last.retired) == (NAMESAKE.uid, False)
 
 
-async def test_in_a_burst_no_node_is_demanded_before_all_are_planned(bus: Bus) -> None:
-    await bus.offer(Offers(provider="acme", offers=(OFFER,), published_at=datetime.now(UTC)))
-    burst = Burst()
-    scheduler = Scheduler(bus, load_catalogue(), load_known_skus(), lull=burst)
-    names = ("a", "b", "c")
-    states = [APPLIED.model_copy(update={"name": name, "uid": f"uid-{name}"}) for name in names]
-    planning = [asyncio.create_task(scheduler.on_workspace(state)) for state in states]
-    await until(lambda: bus.subjects(PlanState), [subjects.plan("default", name) for name in names])
-    assert await bus.subjects(Demand) == []
-    burst.over.set()
-    await asyncio.gather(*planning)
-    await until(lambda: bus.subjects(Demand), [subjects.demand("acme", "default", name) for name in names])
+async def test_no_machine_is_asked_for_before_the_workspace_is_held(bus: Bus, scheduler: Scheduler) -> None:
+    await scheduler.on_workspace(FREE)
+    assert (await bus.last(PlanState, subjects.plan("default", "w"))).message is not None
+    assert (await bus.last(Demand, DEMAND)).message is None
+    assert (await bus.last(Report, REPORT)).message is None, "it is ready when its machines are asked for"
+    await scheduler.on_workspace(APPLIED)
+    assert (await bus.last(Demand, DEMAND)).message is not None
+    assert (await bus.last(Report, REPORT)).message is not None
 
 
-async def test_who_is_planned_alone_waits_for_nobody(bus: Bus) -> None:
-    await bus.offer(Offers(provider="acme", offers=(OFFER,), published_at=datetime.now(UTC)))
-    scheduler = Scheduler(bus, load_catalogue(), load_known_skus(), lull=Burst())
-    async with asyncio.timeout(60):
-        await scheduler.on_workspace(APPLIED)
-    await until(lambda: bus.subjects(Demand), [subjects.demand("acme", "default", "w")])
+async def test_what_is_said_late_of_a_workspace_is_not_gone_by(bus: Bus, scheduler: Scheduler) -> None:
+    await bus.publish(FREE)
+    await bus.publish(APPLIED)
+    await scheduler.on_workspace(FREE)
+    assert (await bus.last(Demand, DEMAND)).message is not None
 
 
-async def until(found: Callable[[], Awaitable[list[str]]], wanted: list[str]) -> None:
-    """Wait until that is found: what is published shows in the copies of HISTORY a moment later."""
-    async with asyncio.timeout(60):
-        while await found() != wanted:
-            await asyncio.sleep(0.01)
+async def test_nor_because_of_a_report_that_comes_meanwhile(bus: Bus, scheduler: Scheduler) -> None:
+    await bus.publish(FREE)
+    await scheduler.on_workspace(FREE)
+    found = Failure(code=FailureCode.QUOTA_EXCEEDED, message="no quota is left")
+    await scheduler.on_report(
+        Report(namespace="default", name="w", uid="3c8f", generation=1, service=ServiceName.DEPLOYER, failure=found)
+    )
+    assert (await bus.last(Demand, DEMAND)).message is None
+
+
+async def test_what_is_wrong_is_told_without_waiting_for_that(bus: Bus, scheduler: Scheduler) -> None:
+    unknown = APPLIED.spec.model_copy(update={"inference": Inference(preset=Preset(name="no-such-model"))})
+    await scheduler.on_workspace(FREE.model_copy(update={"spec": unknown}))
+    told = (await bus.last(Report, REPORT)).message
+    assert told is not None
+    assert [condition.reason for condition in told.conditions] == [Reason.UNKNOWN_PRESET]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.chassis.bus import Bus
+from services.chassis.bus import Bus, Last
 from services.chassis.settle import Outdated
 from services.contracts import subjects
 from services.contracts.messages import Demand, Message, PlanState, Report, WorkspaceState
@@ -70,14 +70,18 @@ async def offer(bus: Bus) -> None:
 
 
 async def say_released(bus: Bus, scheduler: Scheduler, service: ServiceName, provider: str | None = None) -> None:
+    await scheduler.on_report(await report_released(bus, service, provider))
+
+
+async def report_released(bus: Bus, service: ServiceName, provider: str | None = None) -> Report:
     report = Report(
         namespace="default", name="w", uid=APPLIED.uid, generation=1, service=service, provider=provider, released=True
     )
-    await bus.publish_if_new(report)
+    await bus.publish(report)
     async with asyncio.timeout(60):
         while await bus.newest(Report, report.subject) != report:
             await asyncio.sleep(0.01)
-    await scheduler.on_report(report)
+    return report
 
 
 async def forget(bus: Bus, *kept: tuple[type[Message], str]) -> None:
@@ -169,3 +173,49 @@ async def test_a_workspace_that_is_there_again_is_planned_anew(bus: Bus, quick: 
     assert demand is not None
     assert report is not None
     assert (demand.nodes, report.released) == (1, False)
+
+
+@pytest.mark.parametrize("kind", [PlanState, Demand, Report])
+async def test_a_release_that_is_late_takes_nothing_from_the_namesake(
+    bus: Bus, quick: Scheduler, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, kind: type[Message]
+) -> None:
+    """The one that releases stops before it reads that kind; by then the name is another's."""
+    await offer(bus)
+    await bus.publish(APPLIED)
+    await quick.on_workspace(APPLIED)
+    made = (await bus.last(PlanState, PLAN)).message
+    assert made is not None
+    gone, namesake = DELETED.model_copy(update={"plan": made.plan}), APPLIED.model_copy(update={"uid": "4d90"})
+    await bus.publish(gone)
+    if kind is not PlanState:
+        await quick.on_workspace(gone)
+        await report_released(bus, ServiceName.DEPLOYER)
+    if kind is Report:
+        await report_released(bus, ServiceName.PROVISIONER, "acme")
+    async with connected_bus(nats_server.url, "slow") as its_own:
+        stopped, go_on = stop_before(its_own, kind, monkeypatch)
+        late = asyncio.create_task(Scheduler(its_own, load_catalogue(), load_known_skus()).on_workspace(gone))
+        await stopped.wait()
+        await bus.publish(namesake)
+        await quick.on_workspace(namesake)
+        go_on.set()
+        with pytest.raises(Outdated):
+            await late
+    plan, demand, report = bus.last(PlanState, PLAN), bus.last(Demand, DEMAND), bus.last(Report, REPORT)
+    found: list[Message | None] = [(await plan).message, (await demand).message, (await report).message]
+    assert [message.uid for message in found if message] == ["4d90"] * 3
+
+
+def stop_before(bus: Bus, kind: type[Message], monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+    """Have whoever reads that kind of message wait: it has come so far, and it may go on."""
+    stopped, go_on = asyncio.Event(), asyncio.Event()
+    read = bus.last
+
+    async def last(of: type[Message], subject: str) -> Last[Message]:
+        if of is kind:
+            stopped.set()
+            await go_on.wait()
+        return await read(of, subject)
+
+    monkeypatch.setattr(bus, "last", last)
+    return stopped, go_on

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from services.chassis.kube import PODS, JsonObject, KubeClient, ObjectRef, dig, dig_dicts, dig_str
+from services.chassis.lull import Lull
 from services.contracts import subjects
 from services.contracts.conditions import Reason
 from services.contracts.messages import PlanState, Report
@@ -17,7 +18,6 @@ from services.deployer import leftovers
 from services.deployer.app import wire
 from services.deployer.deployer import Deployer
 from services.deployer.manifests import Images
-from tests.burst import Burst
 from tests.integration.conftest import NatsServer
 from tests.kubernetes.deployer_fixtures import Planner, node, on_a_node, plan, planner, replicas, set_pod
 from tests.kubernetes.service_fixtures import (
@@ -178,6 +178,17 @@ async def test_what_was_seen_before_a_workload_went_does_not_hide_that_it_is_gon
 
     await eventually(carried_out)
     assert await eventually(planner.released)
+
+
+class Burst(Lull):
+    """A burst of Workspaces: who waits for the lull after it waits until `over` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=0, at_most=0)
+        self.over = asyncio.Event()
+
+    async def wait(self) -> None:
+        await self.over.wait()
 
 
 async def test_no_services_are_made_for_one_that_went_while_they_waited(

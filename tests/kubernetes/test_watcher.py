@@ -24,7 +24,7 @@ from tests.kubernetes.service_fixtures import (
     nats_server,
     running,
 )
-from tests.kubernetes.watcher_fixtures import all_is_well, plan, served, wanted, workspaces
+from tests.kubernetes.watcher_fixtures import all_is_well, held, plan, served, wanted, workspaces
 from tests.plane import Kubectl
 from tests.stack import AT_ONCE
 
@@ -33,12 +33,12 @@ __all__ = ["bus", "client", "crd", "namespace", "nats_server", "workspaces"]
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("crd")]
 
 
-async def test_a_workspace_is_held_then_published(
+async def test_a_workspace_is_held_and_that_is_published(
     workspaces: Workspaces, bus: Bus, namespace: str, nats_server: NatsServer
 ) -> None:
     async with running("watcher", wire, nats_server):
         created = await workspaces.create()
-        state = await eventually(lambda: wanted(bus, namespace))
+        state = await eventually(lambda: held(bus, namespace))
         assert state is not None
         assert state.uid == dig_str(created, "metadata", "uid")
         assert await workspaces.finalizers() == [FINALIZER]

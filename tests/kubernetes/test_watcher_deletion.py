@@ -23,7 +23,7 @@ from tests.kubernetes.service_fixtures import (
     nats_server,
     running,
 )
-from tests.kubernetes.watcher_fixtures import is_in, report, served, wanted, workspaces
+from tests.kubernetes.watcher_fixtures import held, is_in, report, served, wanted, workspaces
 
 __all__ = ["bus", "client", "crd", "namespace", "nats_server", "workspaces"]
 
@@ -69,7 +69,7 @@ async def test_a_finalizer_removed_by_force_is_told(
 ) -> None:
     async with running("watcher", wire, nats_server):
         await workspaces.create()
-        await eventually(lambda: wanted(bus, namespace))
+        await eventually(lambda: held(bus, namespace))
     await client.merge_patch(workspaces.ref(), {"metadata": {"finalizers": None}})
     await client.delete(workspaces.ref())
     async with running("watcher", wire, nats_server):

@@ -38,6 +38,12 @@ async def wanted(bus: Bus, namespace: str, name: str = "w") -> WorkspaceState | 
     return await newest(bus, WorkspaceState, subjects.workspace(namespace, name))
 
 
+async def held(bus: Bus, namespace: str) -> WorkspaceState | None:
+    """The same once the workspace is held by its finalizer."""
+    state = await wanted(bus, namespace)
+    return state if state and state.held else None
+
+
 def plan(**changed: object) -> Plan:
     """A plan for the instance type of these workspaces."""
     return sample_plan().model_copy(
@@ -81,7 +87,7 @@ async def all_is_well(bus: Bus, state: WorkspaceState) -> None:
 async def served(bus: Bus, workspaces: Workspaces, namespace: str) -> WorkspaceState:
     """A workspace that was applied, published and reported as ready."""
     await workspaces.create()
-    state = await eventually(lambda: wanted(bus, namespace))
+    state = await eventually(lambda: held(bus, namespace))
     assert state is not None
     await all_is_well(bus, state)
     await eventually(lambda: is_in(workspaces, State.READY))

@@ -21,7 +21,7 @@ from services.contracts.messages import Message
 from services.deployer.app import Looker
 from services.deployer.deployer import Deployer
 from services.deployer.manifests import Images
-from services.watcher.publisher import to_state
+from services.watcher.state import to_state
 from tests.unit.provisioner_cloud import demand
 from tests.unit.samples import manifest, plan_state, workspace
 from tests.unit.test_provisioner_silence import World

@@ -20,7 +20,7 @@ from services.contracts.subjects import ServiceName
 from services.deployer.report import Observed, released, to_report
 from services.scheduler.demands import demands_for
 from services.scheduler.release import release
-from services.watcher.publisher import to_state
+from services.watcher.state import to_state
 from services.watcher.status import Seen, next_status
 from services.watcher.workspace import Workspace
 from services.watcher.writer import report_subjects
@@ -38,7 +38,7 @@ class World:
 
     def __init__(self) -> None:
         self.bus: dict[str, Message] = {}
-        self.workspace: Workspace | None = workspace()
+        self.workspace: Workspace | None = workspace(held=False)
         self.pods = 0
         self.nodes = dict.fromkeys(PROVIDERS, 0)
         self.provider = "azure"
@@ -61,8 +61,13 @@ class World:
         self.check()
 
     def delete(self) -> None:
-        """The user deletes the workspace, which its finalizer keeps."""
-        if self.workspace is not None:
+        """The user deletes the workspace, which its finalizer keeps once it has it."""
+        if self.workspace is not None and not self.workspace.metadata.held:
+            self.put(to_state(self.workspace, {}).model_copy(update={"deleting": True}))
+            self.workspace = None
+            self.pods = 0
+            self.check()
+        elif self.workspace is not None:
             self.workspace = workspace(deleting=True, generation=2, status=self.workspace.status)
             self.resync()
 
@@ -95,9 +100,12 @@ class World:
             self.put(to_state(self.workspace, {}))
 
     def watcher(self) -> None:
-        """Write the status, and let go once the scheduler has said so."""
+        """Hold it, write the status, and let go once the scheduler has said so."""
         if self.workspace is None:
             return
+        if not self.workspace.metadata.held:
+            self.workspace = workspace(status=self.workspace.status)
+            self.resync()
         found = self.bus.get(subjects.plan("team", "w"))
         planned = found if isinstance(found, PlanState) else None
         reports = [self.bus.get(subject) for subject in report_subjects(self.workspace, planned)]
@@ -137,7 +145,7 @@ class World:
         if not isinstance(state, PlanState):
             return
         if not state.retired:
-            self.pods = PODS_END_IN
+            self.pods = PODS_END_IN if self.workspace else 0  # Kubernetes ends what belongs to what is gone
             self.put(to_report(state, Observed(pods=(pod(ready=any(self.nodes.values())),))))
         elif self.pods:
             self.pods -= 1
@@ -236,7 +244,6 @@ def test_a_deleted_workspace_is_let_go_in_the_end_and_never_before_all_is_gone(
         world.act(name)
     if served:
         world.settle()
-    world.watcher()
     world.delete()
     for name in after:
         world.act(name)  # checks after each

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from services.chassis.kube import WORKSPACES, JsonObject, ObjectRef, Synced, dig_str
+import pytest
+
+from services.chassis.kube import WORKSPACES, JsonObject, ObjectRef, Synced, Upsert, dig_str
 from services.contracts.conditions import Reason
 from services.contracts.status import WorkspaceStatus
 from services.contracts.subjects import ServiceName
-from services.watcher.publisher import to_state
+from services.watcher.state import to_state
 from tests.unit.samples import INFERENCE, RESOURCE, TUNING, manifest, plan, report, workspace
 from tests.unit.watcher_fakes import Watcher
 from tests.unit.watcher_running import reason, running, settled, states, until, watcher
@@ -36,6 +38,44 @@ class TestDeleting:
         async with running(watcher):
             await settled(watcher)
         assert not watcher.kube.log
+
+    async def test_one_that_went_before_it_was_held_is_let_go_all_the_same(self, watcher: Watcher) -> None:
+        watcher = Watcher(planning=60)
+        for name in ("a", "b"):
+            watcher.kube.put(manifest(held=False, name=name))
+        async with running(watcher):
+            await until(lambda: len(states(watcher)) == 2)
+            watcher.kube.remove("a")
+            await until(lambda: len(states(watcher)) == 3)
+        assert [(s.name, s.deleting) for s in states(watcher)] == [("a", False), ("b", False), ("a", True)]
+
+    async def test_so_is_one_that_only_others_hold_once_it_was_published(self, watcher: Watcher) -> None:
+        watcher.bus.put(to_state(workspace(held=False), {}))
+        watcher.kube.put(manifest(deleting=True, held=False))
+        async with running(watcher):
+            await until(lambda: watcher.bus.published)
+            watcher.kube.put(manifest(deleting=True, held=False))
+            await settled(watcher)
+        assert [s.deleting for s in states(watcher)] == [True]
+
+    @pytest.mark.parametrize("new", [manifest(tuning=TUNING, inference=INFERENCE), manifest(deleting=True, held=False)])
+    async def test_what_an_earlier_one_left_goes_where_its_namesake_publishes_nothing(
+        self, watcher: Watcher, new: JsonObject
+    ) -> None:
+        watcher.bus.put(to_state(workspace(), {}).model_copy(update={"uid": "earlier"}))
+        watcher.kube.put(new)
+        async with running(watcher):
+            await until(lambda: watcher.bus.published)
+            await settled(watcher)
+        assert [(s.uid, s.deleting) for s in states(watcher)] == [("earlier", True)]
+
+    async def test_not_because_of_what_the_watch_still_shows(self, watcher: Watcher) -> None:
+        watcher.bus.put(to_state(workspace(), {}).model_copy(update={"uid": "later"}))
+        watcher.kube.shows[("team", "w")] = manifest(tuning=TUNING, inference=INFERENCE)
+        watcher.kube.changes.put_nowait(Upsert(manifest(), ObjectRef(WORKSPACES, "w", "team")))
+        async with running(watcher):
+            await settled(watcher)
+        assert not watcher.bus.published
 
     async def test_a_finalizer_that_was_removed_by_force_does_not_keep_what_was_made(self, watcher: Watcher) -> None:
         watcher.kube.put(manifest())

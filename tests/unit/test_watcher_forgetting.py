@@ -8,7 +8,7 @@ import pytest
 
 from services.contracts.messages import Demand, Message
 from services.contracts.subjects import ServiceName
-from services.watcher.publisher import to_state
+from services.watcher.state import to_state
 from tests.unit.samples import UID, manifest, plan_state, report, workspace
 from tests.unit.watcher_fakes import FakeBus, FakeKube, M, Watcher
 

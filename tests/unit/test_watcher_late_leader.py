@@ -9,7 +9,7 @@ import pytest
 from services.chassis.kube import JsonObject, dig_dict
 from services.chassis.settle import Outdated
 from services.contracts.messages import WorkspaceState
-from services.watcher.publisher import to_state
+from services.watcher.state import to_state
 from services.watcher.workspace import read
 from tests.unit.samples import manifest
 from tests.unit.watcher_fakes import Watcher

@@ -7,7 +7,7 @@ import pytest
 from services.chassis.kube import Synced
 from services.contracts.messages import Message, PlanState, Report, WorkspaceState
 from services.contracts.subjects import ServiceName
-from services.watcher.publisher import to_state
+from services.watcher.state import to_state
 from tests.unit.samples import manifest, plan_state, report, workspace
 from tests.unit.watcher_fakes import FakeBus, M, Watcher
 from tests.unit.watcher_running import running, settled, states, until, watcher

@@ -7,7 +7,8 @@ import pytest
 from services.chassis.kube import JsonObject, dig_str
 from services.contracts.conditions import ConditionType, Reason, true
 from services.contracts.subjects import ServiceName
-from tests.unit.samples import INFERENCE, TUNING, manifest, report
+from services.watcher.state import to_state
+from tests.unit.samples import INFERENCE, TUNING, manifest, report, workspace
 from tests.unit.watcher_fakes import Watcher, configmap, secret
 from tests.unit.watcher_running import CONFIGURED, reason, running, settled, states, until, watcher
 
@@ -26,6 +27,14 @@ class TestBad:
             await until(lambda: reason(watcher) == Reason.INVALID_SPEC)
             await settled(watcher)
         assert watcher.kube.log == ["status"]
+        assert not watcher.bus.published
+
+    async def test_what_was_published_of_it_before_stands(self, watcher: Watcher) -> None:
+        watcher.bus.put(to_state(workspace(), {}))
+        watcher.kube.put(manifest(inference=INFERENCE, tuning=TUNING))
+        async with running(watcher):
+            await until(lambda: reason(watcher) == Reason.INVALID_SPEC)
+            await settled(watcher)
         assert not watcher.bus.published
 
     async def test_it_is_told_while_the_bus_is_away(self, watcher: Watcher) -> None:
@@ -49,7 +58,7 @@ class TestBad:
             assert watcher.kube.log == ["status"]
             watcher.kube.add(configmap("settings"), data={"inference_config.yaml": "vllm: {}"})
             await until(lambda: watcher.bus.published)
-        assert watcher.kube.log == ["status", "finalizer", "publish WorkspaceState"]
+        assert watcher.kube.log[:2] == ["status", "publish WorkspaceState"]
 
     async def test_a_config_map_without_the_key_is_told_with_the_keys_it_has(self, watcher: Watcher) -> None:
         watcher.kube.add(configmap("settings"), data={"config.yaml": ""})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.chassis.kube import WORKSPACES, ObjectRef, Synced, dig, dig_list
+from services.chassis.kube import WORKSPACES, ObjectRef, Synced, Upsert, dig, dig_list
 from services.contracts.status import WorkspaceStatus
 from services.contracts.workspace import FINALIZER
 from tests.unit.samples import UID, manifest, plan
@@ -15,19 +15,39 @@ __all__ = ["watcher"]
 class TestGood:
     """A workspace that can be planned."""
 
-    async def test_the_finalizer_is_there_before_anything_is_published(self, watcher: Watcher) -> None:
+    async def test_it_is_told_that_it_is_held_once_the_finalizer_is_there(self, watcher: Watcher) -> None:
         watcher.kube.put(manifest(held=False))
         async with running(watcher):
-            await until(lambda: watcher.bus.published)
-        assert watcher.kube.log == ["finalizer", "publish WorkspaceState"]
+            await until(lambda: len(states(watcher)) == 2)
+            await settled(watcher)
+        assert watcher.kube.log == ["publish WorkspaceState", "finalizer", "publish WorkspaceState"]
+        assert [state.held for state in states(watcher)] == [False, True]
         assert dig_list(watcher.kube.workspace(), "metadata", "finalizers") == [FINALIZER]
+
+    async def test_of_several_at_once_all_are_published_before_one_is_held(self, watcher: Watcher) -> None:
+        watcher = Watcher(planning=0.05)
+        names = [f"w{number}" for number in range(20)]  # more than are looked at side by side
+        for name in names:
+            watcher.kube.put(manifest(held=False, name=name))
+        async with running(watcher):
+            await until(lambda: sum(state.held for state in states(watcher)) == len(names))
+        assert watcher.kube.log.index("finalizer") == len(names)
+
+    async def test_one_of_which_an_older_state_is_shown_is_not_told_to_be_free_again(self, watcher: Watcher) -> None:
+        watcher.kube.put(manifest(held=False))
+        async with running(watcher):
+            await until(lambda: len(states(watcher)) == 2)
+            watcher.kube.shows[("team", "w")] = manifest(held=False)
+            watcher.kube.changes.put_nowait(Upsert(manifest(held=False), ObjectRef(WORKSPACES, "w", "team")))
+            await settled(watcher)
+        assert [state.held for state in states(watcher)] == [False, True]
 
     async def test_finalizers_of_others_stay(self, watcher: Watcher) -> None:
         obj = manifest(held=False)
         obj["metadata"] = {**obj["metadata"], "finalizers": ["other/one"]}  # type: ignore[dict-item]
         watcher.kube.put(obj)
         async with running(watcher):
-            await until(lambda: watcher.bus.published)
+            await until(lambda: len(states(watcher)) == 2)
         assert dig_list(watcher.kube.workspace(), "metadata", "finalizers") == ["other/one", FINALIZER]
 
     async def test_the_message_has_all_that_a_plan_depends_on(self, watcher: Watcher) -> None:

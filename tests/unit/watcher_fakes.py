@@ -29,9 +29,11 @@ from services.chassis.kube import (
     dig_list,
     dig_str,
 )
+from services.chassis.lull import Lull
 from services.chassis.settle import Outdated
 from services.chassis.telemetry import Telemetry
 from services.contracts.messages import Message
+from services.watcher.arrivals import Arrivals
 from services.watcher.publisher import Publisher
 from services.watcher.writer import Writer
 
@@ -59,6 +61,8 @@ class FakeKube:
         self.changes: asyncio.Queue[Change | Synced] = asyncio.Queue()
         self.log: list[str] = []
         self.reads = 0
+        self.shows: dict[Key, JsonObject] = {}
+        """What the watch shows instead of what there is."""
         self._version = 100
 
     def put(self, obj: JsonObject) -> None:
@@ -112,7 +116,8 @@ class FakeWatch:
 
     @property
     def objects(self) -> dict[Key, JsonObject]:
-        return {ref.key: deepcopy(obj) for ref, obj in self._kube.objects.items() if ref.resource == WORKSPACES}
+        there = {ref.key: deepcopy(obj) for ref, obj in self._kube.objects.items() if ref.resource == WORKSPACES}
+        return there | deepcopy(self._kube.shows)
 
     async def events(self) -> AsyncIterator[Change | Synced]:
         while True:
@@ -186,7 +191,8 @@ class FakeEvents:
 class Watcher:
     """A publisher and a writer on the fakes."""
 
-    def __init__(self, kube: FakeKube | None = None, bus: FakeBus | None = None) -> None:
+    def __init__(self, kube: FakeKube | None = None, bus: FakeBus | None = None, planning: float = 0.0) -> None:
+        """`planning` is for how many seconds the planning of several takes."""
         self.kube = kube or FakeKube()
         self.bus = bus or FakeBus(self.kube.log)
         self.events = FakeEvents()
@@ -195,7 +201,14 @@ class Watcher:
         self.shown: dict[Key, JsonObject] = {}
         events, telemetry = cast(EventRecorder, self.events), Telemetry(None, "watcher")
         self.writer = Writer(kube_client, real_bus, events, telemetry, self.shown.get)
-        self.publisher = Publisher(kube_client, real_bus, self.writer, cast(ListWatch, FakeWatch(self.kube)))
+        arrivals = Arrivals(Lull(quiet=planning, at_most=planning))
+        self.publisher = Publisher(
+            kube_client,
+            real_bus,
+            self.writer,
+            cast(ListWatch, FakeWatch(self.kube)),
+            arrivals,
+        )
 
 
 def configmap(name: str) -> ObjectRef:
