@@ -90,7 +90,7 @@ class Scheduler:
         """One pass at a time for a workspace. One that was deleted in between must not be planned any more."""
         async with self._locks.hold(state.key):
             newest = await self._newest(state)
-            return None if _is_overtaken(state, newest) else await self._pass(newest)
+            return None if _is_overtaken(state, newest) else await self._pass(_held_since(state, newest))
 
     async def _newest(self, state: WorkspaceState) -> WorkspaceState:
         """What was said last under the name of a workspace: of itself, or of a namesake."""
@@ -134,7 +134,7 @@ class Scheduler:
     async def _carry_out(self, state: WorkspaceState, last: Last[PlanState], decision: Decision) -> Again | None:
         plan = decision.plan
         if plan is None and (left := _left_plan(state, last.message)):
-            await self._publish_plan(left, last)
+            await self._let_go(state, left, last)
         published = plan is not None and await self._publish_plan(_plan_state(state, plan), last)
         # Another process may have found no plan in the meantime, and told that nothing is left.
         if published and (newest := await self._overtaken_by(state)):
@@ -157,8 +157,8 @@ class Scheduler:
         """Publish a demand that is new.
 
         A provider that is to let go is told so even if it was never asked: a pass with an older plan may be about to
-        ask it, and finds this word first. Raises `Outdated` where a newer plan has demanded already, or all was let
-        go of: this pass began with an older one.
+        ask it, and finds this word first. Raises `Outdated` where a newer plan or a namesake has demanded already, or
+        all was let go of: this pass began with an older one.
         """
         if await self._bus.publish_first(wanted):
             return
@@ -166,14 +166,15 @@ class Scheduler:
         known = last.message if last.message and last.message.uid == wanted.uid else None
         if known is not None and _age(known) > _age(wanted):
             raise Outdated(wanted.subject)
-        if known is not None and known.nodes == 0 < wanted.nodes and await self._overtaken_by(state):
+        final = last.message is not None and (known is None or known.nodes == 0 < wanted.nodes)
+        if final and await self._overtaken_by(state):
             raise Outdated(wanted.subject)
         if known != wanted:
             await self._bus.publish(wanted, expect=last.sequence)
 
     async def _release(self, state: WorkspaceState, last: Last[PlanState], step: Release) -> Again | None:
-        if step.plan is not None:
-            await self._let_go(state, step.plan, last)
+        if plan := step.plan or _left_plan(state, last.message):
+            await self._let_go(state, plan, last)
         for demand in step.demands:
             await self._let_go(state, demand, await self._bus.last(Demand, demand.subject))
         if step.done:
@@ -211,6 +212,13 @@ class Scheduler:
 def _is_overtaken(state: WorkspaceState, newest: WorkspaceState) -> bool:
     """Whether it has been deleted since, or is another workspace by now."""
     return newest.uid != state.uid or (newest.deleting and not state.deleting)
+
+
+def _held_since(state: WorkspaceState, newest: WorkspaceState) -> WorkspaceState:
+    """The newest where the workspace was told to be held after the state was. Else the state: what answers for the
+    newest may be a replica that is behind.
+    """
+    return newest if newest.held and not (state.held or state.deleting) else state
 
 
 def _age(demand: Demand) -> tuple[int, int]:

@@ -70,6 +70,14 @@ async def test_the_plan_of_one_that_went_by_force_ends_though_its_namesake_gets_
     assert (last.uid, last.retired) == (APPLIED.uid, True)
 
 
+async def test_so_it_does_though_its_namesake_goes_before_it_is_planned(bus: Bus, scheduler: Scheduler) -> None:
+    await scheduler.on_workspace(FREE)
+    await scheduler.on_workspace(NAMESAKE.model_copy(update={"deleting": True}))
+    last = (await bus.last(PlanState, subjects.plan("default", "w"))).message
+    assert last is not None
+    assert (last.uid, last.retired) == (APPLIED.uid, True)
+
+
 async def test_the_end_of_a_workspace_that_comes_late_does_not_end_its_namesakes_plan(
     bus: Bus, scheduler: Scheduler
 ) -> None:

@@ -130,6 +130,21 @@ async def test_a_plan_of_an_earlier_workspace_gives_way_to_the_namesakes(
     assert (plan.uid, plan.retired, demand.uid, demand.nodes) == ("4d90", False, "4d90", 1)
 
 
+async def test_an_earlier_workspaces_demand_that_is_late_is_not_put_over_the_namesakes(
+    bus: Bus, slow: Slow, quick: Scheduler
+) -> None:
+    await offer(bus)
+    await quick.on_workspace(APPLIED.model_copy(update={"held": False}))
+    await bus.publish(APPLIED)
+    async with slow.planning():
+        namesake = APPLIED.model_copy(update={"uid": "4d90", "resource_version": "9"})
+        await bus.publish(namesake)
+        await quick.on_workspace(namesake)
+    demand = (await bus.last(Demand, DEMAND)).message
+    assert demand is not None
+    assert demand.uid == "4d90"
+
+
 async def test_why_there_is_no_plan_does_not_hide_that_all_was_let_go_of(
     bus: Bus, slow: Slow, quick: Scheduler
 ) -> None:
