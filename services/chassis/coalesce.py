@@ -6,22 +6,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from services.chassis.lull import Lull
-
 K = TypeVar("K", bound=Hashable)
 
 
 class Coalesce(Generic[K]):
     """Work by key. Who asks while a key waits for its turn shares that turn; who asks during it gets the next.
 
-    A turn comes after `pause` seconds and in a `lull`, and `at_once` of them are taken side by side: what is shown
-    to people may lag a little, so that in a burst it leaves room for what moves things on.
+    A turn comes after `pause` seconds, and `at_once` of them are taken side by side: what is shown to people may lag a
+    little, so that in a burst it leaves room for what moves things on.
     """
 
-    def __init__(self, work: Callable[[K], Awaitable[None]], *, pause: float, at_once: int, lull: Lull) -> None:
+    def __init__(self, work: Callable[[K], Awaitable[None]], *, pause: float, at_once: int) -> None:
         self._work = work
         self._pause = pause
-        self._lull = lull
         self._slots = asyncio.Semaphore(at_once)
         self._waiting: dict[K, asyncio.Task[None]] = {}
 
@@ -35,7 +32,6 @@ class Coalesce(Generic[K]):
     async def _turn(self, key: K) -> None:
         try:
             await asyncio.sleep(self._pause)
-            await self._lull.wait()
             await self._slots.acquire()
         finally:
             del self._waiting[key]

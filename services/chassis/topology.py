@@ -49,7 +49,6 @@ CONSUMERS: Final[tuple[tuple[Stream, str, tuple[str, ...]], ...]] = (
     (Stream.WORKSPACES, "scheduler-workspaces", (f"{PREFIX}.workspace.>",)),
     (Stream.REPORTS, "scheduler-reports", (f"{PREFIX}.report.>",)),
     (Stream.PLANS, "deployer-plans", (f"{PREFIX}.plan.>",)),
-    (Stream.PLANS, "watcher-plans", (f"{PREFIX}.plan.>",)),
     (Stream.REPORTS, "watcher-reports", (f"{PREFIX}.report.>",)),
 )
 """Stream, durable name and subjects of each consumer that is always there; provisioners' come with their offers."""

@@ -22,7 +22,7 @@ from services.chassis.newcomers import Newcomers
 from services.chassis.service import Service, run
 from services.chassis.settings import Settings, from_environment
 from services.chassis.topology import Topology
-from services.contracts.messages import Message, PlanState, Report
+from services.contracts.messages import Message, Report
 from services.contracts.subjects import PREFIX, Stream
 from services.watcher.arrivals import Arrivals
 from services.watcher.publisher import Publisher
@@ -35,14 +35,11 @@ STATUS_PAUSE: Final = 0.25
 """Seconds in which what is said of a workspace is gathered into one status."""
 STATUS_AT_ONCE: Final = 4
 """Statuses that are written side by side: in a burst, they must not keep the API server from the workloads."""
-QUIET: Final = 0.4
+QUIET: Final = 0.6
 WAIT_FOR_QUIET: Final = 2.0
-"""Statuses wait until so many seconds have passed without a plan, but no longer than that. To write one costs the
-API server as much as three workloads."""
-PLANNED: Final = 0.3
-WAIT_FOR_PLANS: Final = 2.0
-"""Of several Workspaces that come at once none is held, and so gets no machines, until so many seconds have passed
-without one that came or was planned, but no longer than that."""
+"""Of several Workspaces that come at once none is held until so many seconds have passed without another, but no longer
+than that: all get their workloads first. To hold one costs the API server as much as a workload, and then machines are
+asked for, and a status is written, which costs three times that."""
 WAITING_FOR_STATUS: Final = 128
 STALE_AFTER: Final = 90.0
 """Seconds after which a silent watch counts as broken; the API server sends bookmarks about every 60 s."""
@@ -67,25 +64,18 @@ async def wire(service: Service) -> None:
     events = EventRecorder(kube, component="kaitobus-watcher")
     watch = ListWatch(kube, WORKSPACES, resync_seconds=settings.resync_seconds)
     writer = Writer(kube, service.bus, events, service.telemetry, lambda key: watch.objects.get(key))
-    planning = Lull(quiet=PLANNED, at_most=WAIT_FOR_PLANS)
-    publisher = Publisher(kube, service.bus, writer, watch, Arrivals(planning))
+    arrivals = Arrivals(Lull(quiet=QUIET, at_most=WAIT_FOR_QUIET))
+    publisher = Publisher(kube, service.bus, writer, watch, arrivals)
     lease = Lease(kube, settings.lease_name, settings.lease_namespace, terms=Terms.lasting(settings.lease_seconds))
     leader = Leader(service, settings, publisher, lease)
 
-    lull = Lull(quiet=QUIET, at_most=WAIT_FOR_QUIET)
-    looks = Coalesce(writer.on_message, pause=STATUS_PAUSE, at_once=STATUS_AT_ONCE, lull=lull)
+    looks: Coalesce[Message] = Coalesce(writer.on_message, pause=STATUS_PAUSE, at_once=STATUS_AT_ONCE)
 
-    async def on_message(message: Message) -> None:
-        if isinstance(message, PlanState):
-            planning.hurry()
-            lull.hurry()  # the deployer is making its workload now, and perhaps more plans follow
-        await looks.ask(message if is_release(message) else identity(message))
+    async def on_report(report: Report) -> None:
+        await looks.ask(report if is_release(report) else identity(report))
 
     service.bus.handle(
-        PlanState, Stream.PLANS, "watcher-plans", f"{PREFIX}.plan.>", on_message, workers=WAITING_FOR_STATUS
-    )
-    service.bus.handle(
-        Report, Stream.REPORTS, "watcher-reports", f"{PREFIX}.report.>", on_message, workers=WAITING_FOR_STATUS
+        Report, Stream.REPORTS, "watcher-reports", f"{PREFIX}.report.>", on_report, workers=WAITING_FOR_STATUS
     )
     service.tasks.append(leader.run)
     service.health.add("watch", watch_check(service, leader, watch, kube))

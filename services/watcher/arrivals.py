@@ -17,13 +17,12 @@ class _Arrival(NamedTuple):
 class Arrivals:
     """Those that are published and do not have our finalizer yet, each with the time since when.
 
-    To hold one costs the API server as much as its workload, and makes machines come, which costs several times that.
     A machine takes minutes to come, so it can wait until the workloads of a burst are made.
     """
 
-    def __init__(self, planning: Lull) -> None:
-        """`planning` is hurried by each that comes, and by the caller for each that is planned."""
-        self._planning = planning
+    def __init__(self, lull: Lull) -> None:
+        """`lull` is hurried by each that comes."""
+        self._lull = lull
         self._known: dict[Key, _Arrival] = {}
 
     def add(self, key: Key, version: str) -> None:
@@ -32,7 +31,7 @@ class Arrivals:
             self._known[key] = _Arrival(version, known.since)
         else:
             self._known[key] = _Arrival(version, asyncio.get_running_loop().time())
-            self._planning.hurry()
+            self._lull.hurry()
 
     def discard(self, key: Key) -> None:
         """It is held now, or will not be."""
@@ -47,4 +46,4 @@ class Arrivals:
         known = self._known.get(key)
         if known is None or known.version != version or len(self._known) == 1:
             return 0
-        return self._planning.left(known.since)
+        return self._lull.left(known.since)

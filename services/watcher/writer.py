@@ -117,7 +117,8 @@ class Writer:
 
     async def _seen(self, workspace: Workspace) -> Seen:
         meta = workspace.metadata
-        plan = await self._bus.newest(PlanState, subjects.plan(meta.namespace, meta.name))
+        # From HISTORY: a report that comes of it may be there before the copy of the plan is.
+        plan = (await self._bus.last(PlanState, subjects.plan(meta.namespace, meta.name))).message
         reports = await asyncio.gather(
             *(self._bus.newest(Report, subject) for subject in report_subjects(workspace, plan))
         )

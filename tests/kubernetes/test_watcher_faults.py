@@ -8,6 +8,7 @@ import pytest
 
 from services.chassis.bus import Bus
 from services.contracts import subjects
+from services.contracts.conditions import ConditionType
 from services.contracts.messages import WorkspaceState
 from services.contracts.subjects import ServiceName, Stream
 from services.watcher.app import wire
@@ -41,6 +42,7 @@ async def test_a_message_that_nobody_can_read_hurts_nobody(
         assert state is not None
         await bus.js.publish(subjects.report(ServiceName.DEPLOYER, namespace, "w"), b"{not json")
         await bus.publish(plan_of(state))
+        await bus.publish(report(state, ServiceName.SCHEDULER, ConditionType.PLAN_READY))
         await eventually(lambda: has_plan(workspaces))
 
         async def one_letter() -> bool:

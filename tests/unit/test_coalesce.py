@@ -7,9 +7,6 @@ import asyncio
 import pytest
 
 from services.chassis.coalesce import Coalesce
-from services.chassis.lull import Lull
-
-NO_WAIT = Lull(quiet=0, at_most=0)
 
 
 class Work:
@@ -38,14 +35,14 @@ async def until_begun(work: Work, count: int) -> None:
 async def test_all_who_ask_before_the_turn_share_it() -> None:
     work = Work()
     work.go_on.set()
-    coalesce = Coalesce(work, pause=0.01, at_once=1, lull=NO_WAIT)
+    coalesce = Coalesce(work, pause=0.01, at_once=1)
     await asyncio.gather(*(coalesce.ask("a") for _ in range(5)), coalesce.ask("b"))
     assert sorted(work.begun) == ["a", "b"]
 
 
 async def test_who_asks_while_the_work_is_done_gets_a_turn_that_begins_after() -> None:
     work = Work()
-    coalesce = Coalesce(work, pause=0, at_once=2, lull=NO_WAIT)
+    coalesce = Coalesce(work, pause=0, at_once=2)
     first = asyncio.create_task(coalesce.ask("a"))
     await until_begun(work, 1)
     second = asyncio.create_task(coalesce.ask("a"))
@@ -57,7 +54,7 @@ async def test_who_asks_while_the_work_is_done_gets_a_turn_that_begins_after() -
 
 async def test_no_more_than_so_many_are_at_work_at_once() -> None:
     work = Work()
-    coalesce = Coalesce(work, pause=0, at_once=2, lull=NO_WAIT)
+    coalesce = Coalesce(work, pause=0, at_once=2)
     asking = [asyncio.create_task(coalesce.ask(str(number))) for number in range(6)]
     await until_begun(work, 2)
     work.go_on.set()
@@ -73,7 +70,7 @@ async def test_an_error_reaches_all_who_share_the_turn_and_the_next_turn_is_new(
         if len(tries) == 1:
             raise ValueError(key)
 
-    coalesce = Coalesce(fail_once, pause=0.01, at_once=1, lull=NO_WAIT)
+    coalesce = Coalesce(fail_once, pause=0.01, at_once=1)
     results = await asyncio.gather(coalesce.ask("a"), coalesce.ask("a"), return_exceptions=True)
     assert [type(result) for result in results] == [ValueError, ValueError]
     await coalesce.ask("a")
@@ -83,7 +80,7 @@ async def test_an_error_reaches_all_who_share_the_turn_and_the_next_turn_is_new(
 async def test_one_who_gives_up_does_not_take_the_turn_away_from_the_others() -> None:
     work = Work()
     work.go_on.set()
-    coalesce = Coalesce(work, pause=0.01, at_once=1, lull=NO_WAIT)
+    coalesce = Coalesce(work, pause=0.01, at_once=1)
     leaving, staying = (asyncio.create_task(coalesce.ask("a")) for _ in range(2))
     await asyncio.sleep(0)
     leaving.cancel()
@@ -91,14 +88,3 @@ async def test_one_who_gives_up_does_not_take_the_turn_away_from_the_others() ->
     assert work.begun == ["a"]
     with pytest.raises(asyncio.CancelledError):
         await leaving
-
-
-async def test_a_turn_waits_for_a_lull() -> None:
-    work = Work()
-    work.go_on.set()
-    lull = Lull(quiet=0.05, at_most=5)
-    coalesce = Coalesce(work, pause=0, at_once=1, lull=lull)
-    lull.hurry()
-    hurried_at = asyncio.get_running_loop().time()
-    await coalesce.ask("a")
-    assert asyncio.get_running_loop().time() - hurried_at >= 0.05
