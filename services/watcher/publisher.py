@@ -147,6 +147,8 @@ class Publisher:
                 await self._read_again(workspace)
                 await self._end(last.message, last.sequence)
             self._published[key] = refused
+        if workspace.status.plan and not workspace.metadata.held:
+            await self._writer.on_message(workspace.identity)  # there may be a newer plan, by which it is right
         return LOOK_AGAIN
 
     async def _welcome(self, workspace: Workspace, configs: dict[str, str]) -> float:

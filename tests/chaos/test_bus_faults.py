@@ -80,7 +80,7 @@ def poison(namespace: str) -> dict[str, bytes]:
 
 READERS = {
     WorkspaceState: ["scheduler"],
-    PlanState: ["deployer", "watcher"],
+    PlanState: ["deployer"],
     Demand: ["provisioner"],
     Report: ["scheduler", "watcher"],
 }

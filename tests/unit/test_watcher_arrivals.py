@@ -10,10 +10,12 @@ from services.chassis.lull import Lull
 from services.contracts.status import WorkspaceStatus
 from services.watcher.arrivals import Arrivals
 from services.watcher.state import to_state
-from tests.unit.samples import INFERENCE, TUNING, manifest, plan, workspace
+from tests.unit.samples import INFERENCE, RESOURCE, TUNING, manifest, plan, plan_state, workspace
 from tests.unit.virtual_time import run
 from tests.unit.watcher_fakes import Watcher, configmap
-from tests.unit.watcher_running import CONFIGURED, running, settled, states, until
+from tests.unit.watcher_running import CONFIGURED, running, settled, states, until, watcher
+
+__all__ = ["watcher"]
 
 QUIET = 60.0
 
@@ -108,6 +110,17 @@ async def test_one_that_lost_our_finalizer_gets_it_again_and_is_not_told_to_be_f
         await until(lambda: watcher.kube.log.count("finalizer") == 1)
         await settled(watcher)
     assert not watcher.bus.published
+
+
+async def test_one_that_was_planned_anew_before_it_was_held_is_gone_by_its_newest_plan(watcher: Watcher) -> None:
+    first, second = plan(), plan(2)
+    other = {**RESOURCE, "instanceType": "Standard_ND96isr_H100_v5"}
+    fixed = second.fixed.model_copy(update={"instance_type": "Standard_ND96isr_H100_v5"})
+    watcher.bus.put(plan_state(second.model_copy(update={"fixed": fixed})))
+    watcher.kube.put(manifest(held=False, resource=other, status=WorkspaceStatus(plan=first)))
+    async with running(watcher):
+        await until(lambda: [state.held for state in states(watcher)] == [True])
+    assert states(watcher)[0].plan == second.model_copy(update={"fixed": fixed})
 
 
 async def come(watcher: Watcher) -> None:
