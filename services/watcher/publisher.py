@@ -154,7 +154,7 @@ class Publisher:
     async def _welcome(self, workspace: Workspace, configs: dict[str, str]) -> float:
         """Have one planned that has just come, then hold it; the watch shows it as it is then.
 
-        One that has a plan has lost our finalizer: it is not told to be free, as machines may be there for it.
+        One that has a plan is not told to be free: it may have lost our finalizer, and machines be there for it.
         """
         meta = workspace.metadata
         if workspace.status.plan is None:
