@@ -50,8 +50,9 @@ class WorkspaceState(Message):
 
     `configs` holds the content of the ConfigMap that the spec names. Of secrets only their presence is
     told. `plan` is the plan as it stands in the status, so that a scheduler that lost everything goes on
-    with it. `deleting` means that the workspace must be taken down. `held` means that it cannot go before all is taken
-    down: until it is, a workload may be made, which goes with it by itself, and no machine that costs money.
+    with it. `deleting` means that the workspace must be taken down. `held` means that our
+    finalizer keeps it until all is taken down. Before that it may get a workload, which Kubernetes ends with it, and no
+    machines.
     """
 
     resource_version: str

@@ -134,7 +134,7 @@ class Scheduler:
     async def _carry_out(self, state: WorkspaceState, last: Last[PlanState], decision: Decision) -> Again | None:
         plan = decision.plan
         if plan is None and (left := _left_plan(state, last.message)):
-            await self._let_go(state, left, last)
+            await self._publish_end(state, left, last)
         published = plan is not None and await self._publish_plan(_plan_state(state, plan), last)
         # Another process may have found no plan in the meantime, and told that nothing is left.
         if published and (newest := await self._overtaken_by(state)):
@@ -163,34 +163,35 @@ class Scheduler:
         if await self._bus.publish_first(wanted):
             return
         last = await self._bus.last(Demand, wanted.subject)
-        known = last.message if last.message and last.message.uid == wanted.uid else None
+        theirs = _is_namesakes(state, last.message)
+        known = None if theirs else last.message
         if known is not None and _age(known) > _age(wanted):
             raise Outdated(wanted.subject)
-        final = last.message is not None and (known is None or known.nodes == 0 < wanted.nodes)
-        if final and await self._overtaken_by(state):
+        let_go = known is not None and known.nodes == 0 < wanted.nodes
+        if (theirs or let_go) and await self._overtaken_by(state):
             raise Outdated(wanted.subject)
         if known != wanted:
             await self._bus.publish(wanted, expect=last.sequence)
 
     async def _release(self, state: WorkspaceState, last: Last[PlanState], step: Release) -> Again | None:
         if plan := step.plan or _left_plan(state, last.message):
-            await self._let_go(state, plan, last)
+            await self._publish_end(state, plan, last)
         for demand in step.demands:
-            await self._let_go(state, demand, await self._bus.last(Demand, demand.subject))
+            await self._publish_end(state, demand, await self._bus.last(Demand, demand.subject))
         if step.done:
             # With the plan's revision: it may have been told before there was that plan, and the watcher forgot that.
             report = _report(state, step.plan.plan if step.plan else None, (), None, released=True)
-            await self._let_go(state, report, await self._bus.last(Report, report.subject))
+            await self._publish_end(state, report, await self._bus.last(Report, report.subject))
             return None
         return Again(GOING_AGAIN)
 
-    async def _let_go(self, state: WorkspaceState, word: M, last: Last[M]) -> None:
-        """Publish a word of a release. Raises `Outdated` where the last word is a namesake's that came meanwhile."""
-        if last.message == word:
+    async def _publish_end(self, state: WorkspaceState, end: M, last: Last[M]) -> None:
+        """Publish that something ends. Raises `Outdated` where the last word is a namesake's that came meanwhile."""
+        if last.message == end:
             return
-        if last.message is not None and last.message.uid != state.uid and await self._overtaken_by(state):
-            raise Outdated(word.subject)
-        await self._bus.publish(word, expect=last.sequence)
+        if _is_namesakes(state, last.message) and await self._overtaken_by(state):
+            raise Outdated(end.subject)
+        await self._bus.publish(end, expect=last.sequence)
 
     async def _report(
         self, state: WorkspaceState, plan: Plan | None, condition: Condition, next_step: str | None
@@ -202,8 +203,8 @@ class Scheduler:
         if await self._bus.publish_first(wanted):
             return
         last = await self._bus.last(Report, wanted.subject)
-        final = last.message and (last.message.released or last.message.uid != state.uid)
-        if final and await self._overtaken_by(state):
+        theirs, let_go = _is_namesakes(state, last.message), last.message is not None and last.message.released
+        if (theirs or let_go) and await self._overtaken_by(state):
             return
         if last.message != wanted:
             await self._bus.publish(wanted, expect=last.sequence)
@@ -212,6 +213,11 @@ class Scheduler:
 def _is_overtaken(state: WorkspaceState, newest: WorkspaceState) -> bool:
     """Whether it has been deleted since, or is another workspace by now."""
     return newest.uid != state.uid or (newest.deleting and not state.deleting)
+
+
+def _is_namesakes(state: WorkspaceState, word: Message | None) -> bool:
+    """Whether it was said of another workspace of that name."""
+    return word is not None and word.uid != state.uid
 
 
 def _held_since(state: WorkspaceState, newest: WorkspaceState) -> WorkspaceState:
@@ -235,7 +241,7 @@ def _newest_plan(state: WorkspaceState, published: PlanState | None) -> Plan | N
 
 
 def _left_plan(state: WorkspaceState, published: PlanState | None) -> PlanState | None:
-    """The end of a plan that still stands for an earlier workspace of that name: it went by force, unseen."""
+    """The end of a plan that still stands for an earlier workspace of that name: it went unseen, by force or unheld."""
     if published is None or published.uid == state.uid or published.retired:
         return None
     return published.model_copy(update={"retired": True})

@@ -1,4 +1,4 @@
-"""Workspaces that have just come: all of a burst are planned before the first of them is held."""
+"""Workspaces that have just come: all of a burst are published before the first of them is held."""
 
 from __future__ import annotations
 

@@ -142,10 +142,7 @@ class Publisher:
         self._arrivals.discard(key)
         await self._writer.write_problem(workspace, problem)
         if self._published.get(key) != refused:
-            last = await self._last(key)
-            if last.message and last.message.uid != workspace.metadata.uid:
-                await self._read_again(workspace)
-                await self._end(last.message, last.sequence)
+            await self._end_told(workspace, own=False)
             self._published[key] = refused
         if workspace.status.plan and not workspace.metadata.held:
             await self._writer.on_message(workspace.identity)  # there may be a newer plan, by which it is right
@@ -166,18 +163,22 @@ class Publisher:
         return 0
 
     async def _take_down(self, workspace: Workspace) -> float:
-        key = workspace.metadata.key
-        self._arrivals.discard(key)
+        self._arrivals.discard(workspace.metadata.key)
         if not workspace.metadata.held:  # others alone keep it: it was let go of, or goes before we held it
-            last = await self._last(key)
-            if last.message:
-                await self._read_again(workspace)
-                await self._end(last.message, last.sequence)
+            await self._end_told(workspace, own=True)
             return 0
         await self._publish(workspace, {})
         if not workspace.status.is_true(ConditionType.DELETING):
             await self._writer.write_deleting(workspace)
         return 0
+
+    async def _end_told(self, workspace: Workspace, *, own: bool) -> None:
+        """Have that taken down which was published last of a namesake, or of the workspace's `own`."""
+        meta = workspace.metadata
+        last = await self._last(meta.key)
+        if last.message and (own or last.message.uid != meta.uid):
+            await self._read_again(workspace)
+            await self._end(last.message, last.sequence)
 
     async def _hold(self, workspace: Workspace) -> None:
         """Put our finalizer on a workspace, before any machine is asked for."""

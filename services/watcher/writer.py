@@ -80,7 +80,7 @@ class Writer:
         self._telemetry = telemetry
 
     async def on_message(self, message: Message) -> None:
-        """A report has come: look at that workspace. Raises `Outdated` after losing a race."""
+        """Something was said of a workspace: look at it. Raises `Outdated` after losing a race."""
         if await self._written_on_what_is_shown(message):
             return
         obj = await self._kube.get(ObjectRef(WORKSPACES, message.name, message.namespace))

@@ -105,6 +105,13 @@ async def test_the_loser_of_a_compare_and_set_is_told(bus: Bus) -> None:
         await bus.publish(report(endpoint="second"), expect=last.sequence)
 
 
+async def test_a_report_that_returns_to_what_it_said_before_is_published(bus: Bus) -> None:
+    for endpoint in ("a", "b", "a"):
+        last = await bus.last(Report, report().subject)
+        await bus.publish(report(endpoint=endpoint), expect=last.sequence)
+        assert (await bus.last(Report, report().subject)).message == report(endpoint=endpoint)
+
+
 async def test_a_message_that_failed_comes_again(bus: Bus, nats_server: NatsServer) -> None:
     tries: list[int] = []
 

@@ -102,13 +102,6 @@ async def test_no_machine_is_asked_for_before_the_workspace_is_held(bus: Bus, sc
     assert (await bus.last(Report, REPORT)).message is not None
 
 
-async def test_what_is_said_late_of_a_workspace_is_not_gone_by(bus: Bus, scheduler: Scheduler) -> None:
-    await bus.publish(FREE)
-    await bus.publish(APPLIED)
-    await scheduler.on_workspace(FREE)
-    assert (await bus.last(Demand, DEMAND)).message is not None
-
-
 async def test_nor_because_of_a_report_that_comes_meanwhile(bus: Bus, scheduler: Scheduler) -> None:
     await bus.publish(FREE)
     await scheduler.on_workspace(FREE)
@@ -117,6 +110,13 @@ async def test_nor_because_of_a_report_that_comes_meanwhile(bus: Bus, scheduler:
         Report(namespace="default", name="w", uid="3c8f", generation=1, service=ServiceName.DEPLOYER, failure=found)
     )
     assert (await bus.last(Demand, DEMAND)).message is None
+
+
+async def test_one_that_is_held_by_now_gets_machines_by_an_older_message_too(bus: Bus, scheduler: Scheduler) -> None:
+    await bus.publish(FREE)
+    await bus.publish(APPLIED)
+    await scheduler.on_workspace(FREE)
+    assert (await bus.last(Demand, DEMAND)).message is not None
 
 
 async def test_what_is_wrong_is_told_without_waiting_for_that(bus: Bus, scheduler: Scheduler) -> None:

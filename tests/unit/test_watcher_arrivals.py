@@ -1,4 +1,4 @@
-"""Who comes alone is held at once; of several, none before all have come and are planned."""
+"""Who comes alone is held at once; of several, none before all have come."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_the_last_of_them_is_alone(arrivals: Arrivals) -> None:
 
 @pytest.mark.parametrize("end", ["held", "refused", "deleting", "gone"])
 async def test_nobody_waits_for_one_that_is_not_to_be_held_any_more(end: str) -> None:
-    watcher = Watcher(planning=QUIET)
+    watcher = Watcher(quiet=QUIET)
     async with running(watcher):
         await come(watcher)
         if end == "held":
@@ -78,7 +78,7 @@ async def test_nobody_waits_for_one_that_is_not_to_be_held_any_more(end: str) ->
 
 
 async def test_nor_for_one_that_came_when_this_process_had_the_lease_before() -> None:
-    watcher = Watcher(planning=QUIET)
+    watcher = Watcher(quiet=QUIET)
     async with running(watcher):
         await come(watcher)
     watcher.kube.put(manifest(name="a", version="8"))
@@ -90,7 +90,7 @@ async def test_nor_for_one_that_came_when_this_process_had_the_lease_before() ->
 
 
 async def test_who_waits_costs_the_api_server_nothing() -> None:
-    watcher = Watcher(planning=QUIET)
+    watcher = Watcher(quiet=QUIET)
     watcher.kube.add(configmap("settings"), data={"inference_config.yaml": "vllm: {}"})
     for name in ("a", "b"):
         watcher.kube.put(manifest(held=False, name=name, inference=CONFIGURED))
@@ -103,7 +103,7 @@ async def test_who_waits_costs_the_api_server_nothing() -> None:
 
 
 async def test_one_that_lost_our_finalizer_gets_it_again_and_is_not_told_to_be_free() -> None:
-    watcher = Watcher(planning=QUIET)
+    watcher = Watcher(quiet=QUIET)
     watcher.bus.put(to_state(workspace(status=WorkspaceStatus(plan=plan())), {}))
     watcher.kube.put(manifest(held=False, version="8", status=WorkspaceStatus(plan=plan())))
     async with running(watcher):

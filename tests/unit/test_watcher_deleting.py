@@ -40,7 +40,7 @@ class TestDeleting:
         assert not watcher.kube.log
 
     async def test_one_that_went_before_it_was_held_is_let_go_all_the_same(self, watcher: Watcher) -> None:
-        watcher = Watcher(planning=60)
+        watcher = Watcher(quiet=60)
         for name in ("a", "b"):
             watcher.kube.put(manifest(held=False, name=name))
         async with running(watcher):

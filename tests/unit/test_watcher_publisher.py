@@ -25,7 +25,7 @@ class TestGood:
         assert dig_list(watcher.kube.workspace(), "metadata", "finalizers") == [FINALIZER]
 
     async def test_of_several_at_once_all_are_published_before_one_is_held(self, watcher: Watcher) -> None:
-        watcher = Watcher(planning=0.05)
+        watcher = Watcher(quiet=0.05)
         names = [f"w{number}" for number in range(20)]  # more than are looked at side by side
         for name in names:
             watcher.kube.put(manifest(held=False, name=name))

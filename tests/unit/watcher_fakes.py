@@ -191,8 +191,8 @@ class FakeEvents:
 class Watcher:
     """A publisher and a writer on the fakes."""
 
-    def __init__(self, kube: FakeKube | None = None, bus: FakeBus | None = None, planning: float = 0.0) -> None:
-        """`planning` is for how many seconds the planning of several takes."""
+    def __init__(self, kube: FakeKube | None = None, bus: FakeBus | None = None, quiet: float = 0.0) -> None:
+        """Of several that come at once none is held before so many seconds have passed without another."""
         self.kube = kube or FakeKube()
         self.bus = bus or FakeBus(self.kube.log)
         self.events = FakeEvents()
@@ -201,14 +201,9 @@ class Watcher:
         self.shown: dict[Key, JsonObject] = {}
         events, telemetry = cast(EventRecorder, self.events), Telemetry(None, "watcher")
         self.writer = Writer(kube_client, real_bus, events, telemetry, self.shown.get)
-        arrivals = Arrivals(Lull(quiet=planning, at_most=planning))
-        self.publisher = Publisher(
-            kube_client,
-            real_bus,
-            self.writer,
-            cast(ListWatch, FakeWatch(self.kube)),
-            arrivals,
-        )
+        arrivals = Arrivals(Lull(quiet=quiet, at_most=quiet))
+        watch = cast(ListWatch, FakeWatch(self.kube))
+        self.publisher = Publisher(kube_client, real_bus, self.writer, watch, arrivals)
 
 
 def configmap(name: str) -> ObjectRef:
